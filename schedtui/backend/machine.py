@@ -1,0 +1,88 @@
+"""A Machine is a place where tasks are scheduled: this computer, the lab, or a recording.
+
+The screens, the commands and (later) the agent know only this protocol. Its methods block and may be
+called from any thread; ``panic`` never waits for another call. Every method but ``close`` raises a
+``SchedtuiError`` when it cannot do what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from schedtui.backend.errors import UnknownName
+from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Scheduler, Setting
+
+Progress = Callable[[str, float], None]
+"""Called with a stage in plain words and the seconds since opening began."""
+
+
+class Machine(Protocol):
+    """What can be seen of a machine, and done to it."""
+
+    def open(self, progress: Progress) -> MachineInfo:
+        """Make it ready; reports stages. Calling it again returns the same information."""
+        ...
+
+    def frames(self, interval_s: float = 1.0) -> Iterator[Frame]:
+        """Samples, one for each interval, until the machine is closed. One consumer at a time."""
+        ...
+
+    def scheduler(self) -> Scheduler:
+        """Which scheduler runs, read from the kernel now."""
+        ...
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+        """Load a compiled policy called ``name`` in place of what runs; returns what the kernel reports then."""
+        ...
+
+    def unload(self) -> Scheduler:
+        """Give the machine back to the kernel's own scheduler."""
+        ...
+
+    def panic(self) -> Panic:
+        """At once, whatever else is going on: the kernel's own scheduler, and nothing loaded until ``unlatch``."""
+        ...
+
+    def unlatch(self) -> None:
+        """A person allows schedulers to be loaded again after a panic."""
+        ...
+
+    def start_workload(self, kind: str) -> None:
+        """Start one of ``workloads.KINDS`` on the machine, or add another of it."""
+        ...
+
+    def stop_workloads(self) -> None:
+        """End everything that ``start_workload`` started."""
+        ...
+
+    def run(self, command: list[str], timeout_s: float) -> Completed:
+        """Run a command to its end, in the machine."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it and of everything it started. Never raises; may be called twice."""
+        ...
+
+
+def open_machine(spec: str, *, kernel: Path | None = None, cpus: int | None = None) -> Machine:
+    """The machine that ``spec`` names: ``host``, ``lab`` or ``replay:FILE``. It still wants ``open``.
+
+    ``kernel`` (an image) and ``cpus`` are for the lab only. Imports only what that machine needs, because
+    start-up time is a budget.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "host" and not rest:
+        from schedtui.backend.host import HostMachine
+
+        return HostMachine()
+    if kind == "lab" and not rest:
+        from schedtui.backend.lab import LabMachine
+
+        return LabMachine(kernel=kernel, cpus=cpus)
+    if kind == "replay" and rest:
+        from schedtui.backend.replay import ReplayMachine
+
+        return ReplayMachine(Path(rest))
+    raise UnknownName(f"There is no machine called “{spec}”.", "Use host, lab or replay:FILE.")

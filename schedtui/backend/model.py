@@ -1,0 +1,269 @@
+"""The nouns: what is observed of a machine, and what may be done to it.
+
+All are frozen msgspec Structs, so that the same values travel over the helper's socket, into a
+recording and to the screen. Units are in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from schedtui.backend.histogram import Histogram
+
+SchedExt = Literal["unsupported", "disabled", "enabled", "enabling", "disabling"]
+LatencySource = Literal["wakeup-probe", "run-delay", "timer-overshoot"]
+MachineKind = Literal["host", "lab", "replay"]
+EventKind = Literal["info", "good", "warning", "bad"]
+Setting = bool | int | str
+
+
+class CpuPlace(Struct, frozen=True):
+    """Where one logical CPU sits. ``llc`` numbers the group of CPUs that share a last-level cache."""
+
+    cpu: int
+    core: int
+    llc: int
+    node: int
+    max_mhz: int | None = None
+
+
+class MachineInfo(Struct, frozen=True, kw_only=True):
+    """What does not change while a machine is open."""
+
+    kind: MachineKind
+    name: str
+    kernel: str
+    sched_ext: bool
+    default_scheduler: str
+    """The kernel's own scheduler for normal tasks: EEVDF, CFS, BORE, …"""
+    can_load: bool
+    """Whether schedulers can be loaded from here."""
+    reason: str = ""
+    """Why not, in a sentence, when ``can_load`` is false."""
+    cpus: tuple[CpuPlace, ...] = ()
+    memory_mib: int = 0
+    note: str = ""
+    """What a header must say of the data: 'lab, QEMU TCG', 'recorded 2026-11-21', …"""
+
+
+class CpuSample(Struct, frozen=True, kw_only=True):
+    """One CPU over the frame's interval."""
+
+    cpu: int
+    used_percent: float
+    frequency_mhz: int | None = None
+    waiting_percent: float | None = None
+    """Time that runnable tasks spent waiting for this CPU, as a share of the interval; can pass 100."""
+    latency_p99_us: float | None = None
+
+
+class Latency(Struct, frozen=True, kw_only=True):
+    """How long tasks waited for a CPU during the frame's interval.
+
+    ``source`` says what was really measured: every wake-up (``wakeup-probe``), the kernel's run delay
+    averaged per task (``run-delay``: a lower bound), or the lateness of a timer in a tiny process of
+    ours (``timer-overshoot``).
+    """
+
+    source: LatencySource
+    histogram: Histogram
+    count: int
+    p50_us: float | None = None
+    p95_us: float | None = None
+    p99_us: float | None = None
+    max_us: float | None = None
+
+
+class Pressure(Struct, frozen=True, kw_only=True):
+    """Pressure stall information: share of the interval in which some (or all) tasks stalled."""
+
+    some_percent: float
+    full_percent: float | None = None
+
+
+class TaskWait(Struct, frozen=True, kw_only=True):
+    """A task and how long it stood in a run queue, in ms for each second of wall time."""
+
+    pid: int
+    name: str
+    wait_ms_per_s: float
+    run_ms_per_s: float = 0.0
+    detail: str = ""
+    """The process it belongs to when that has another name, or what it is for."""
+    latency_p99_us: float | None = None
+
+
+class ExitInfo(Struct, frozen=True, kw_only=True):
+    """Why a scheduler ended, in the kernel's words."""
+
+    scheduler: str
+    kind: str
+    """unregistered, sysrq, error, error-bpf, stall, … ; see enum scx_exit_kind."""
+    reason: str = ""
+    message: str = ""
+    dump: str = ""
+    thrown_out: bool = False
+    """True when the kernel ended it for a fault of the scheduler."""
+
+
+class Scheduler(Struct, frozen=True, kw_only=True):
+    """Which scheduler the kernel reports for normal tasks."""
+
+    sched_ext: SchedExt
+    name: str
+    """The loaded sched_ext scheduler as the kernel names it, else the kernel's own (EEVDF, …)."""
+    owner: str
+    """Who put it there: 'kernel', 'schedtui', or the name of another program."""
+    since: float | None = None
+    """Unix time since when it runs, when known."""
+    policy: str = ""
+    """The library policy it was loaded from, when we loaded it."""
+    switch_all: bool = True
+    enable_seq: int = 0
+    rejected: int = 0
+    """Times that tasks were refused by a scheduler since boot."""
+    events: dict[str, int] = field(default_factory=dict)
+    """The kernel's event counters (root/events)."""
+    statistics: dict[str, int] = field(default_factory=dict)
+    """The policy's own counters, read from its .bss."""
+    latched: bool = False
+    """Panic was pressed: nothing is loaded until it is released."""
+
+
+class WorkloadStatus(Struct, frozen=True, kw_only=True):
+    """A load that runs on the machine for us, and what it measures of itself."""
+
+    kind: str
+    tasks: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """Something that happened, in a person's words."""
+
+    time: float
+    kind: EventKind
+    text: str
+    details: str = ""
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """Scheduler traffic of the whole machine over the interval."""
+
+    runnable: int = 0
+    tasks: int = 0
+    switches_per_s: float | None = None
+    forks_per_s: float | None = None
+
+
+class Frame(Struct, frozen=True, kw_only=True):
+    """One sample of a machine, over the ``interval_s`` seconds before ``time`` (Unix time)."""
+
+    sequence: int
+    time: float
+    interval_s: float
+    cpus: tuple[CpuSample, ...]
+    scheduler: Scheduler
+    activity: Activity = Activity()
+    latency: Latency | None = None
+    pressure: dict[str, Pressure] = field(default_factory=dict)
+    """By resource: cpu, io, memory."""
+    waiters: tuple[TaskWait, ...] = ()
+    """The tasks that waited most, first the worst."""
+    workloads: tuple[WorkloadStatus, ...] = ()
+    events: tuple[Event, ...] = ()
+    """What happened since the frame before."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Source that is not there -> why, so that its absence is shown and not guessed."""
+
+
+class Tunable(Struct, frozen=True, kw_only=True):
+    """A setting of a policy: a ``const volatile`` global of its source."""
+
+    name: str
+    description: str
+    cost: str
+    """What turning it up costs."""
+    unit: str = ""
+    default: Setting
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
+    """Longest text in bytes, for a tunable that holds text."""
+
+
+class Statistic(Struct, frozen=True, kw_only=True):
+    """A counter that a policy keeps."""
+
+    name: str
+    description: str
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """An entry of the library. ``folder`` is where its files lie."""
+
+    name: str
+    title: str
+    summary: str
+    description: str
+    for_whom: tuple[str, ...]
+    not_for: tuple[str, ...]
+    limits: tuple[str, ...]
+    tunables: tuple[Tunable, ...]
+    statistics: tuple[Statistic, ...]
+    folder: str
+    source: str
+    """Path of the .bpf.c file."""
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """One way to serve a preset: a policy with settings, and why."""
+
+    policy: str
+    reason: str
+    settings: dict[str, Setting] = field(default_factory=dict)
+
+
+class Preset(Struct, frozen=True, kw_only=True):
+    """A goal in a person's words, and the policies that serve it, best first.
+
+    A preset without choices gives the machine back to the kernel's own scheduler.
+    """
+
+    id: str
+    title: str
+    summary: str
+    does: str
+    costs: str
+    choices: tuple[Choice, ...]
+
+
+class Panic(Struct, frozen=True, kw_only=True):
+    """What a panic found and left behind. ``scheduler`` was read back from the kernel afterwards."""
+
+    scheduler: Scheduler
+    before: str
+    path: Literal["helper", "sysrq", "nothing-to-do"]
+    took_ms: float
+
+
+class Completed(Struct, frozen=True, kw_only=True):
+    """A command that was run on a machine, and its end."""
+
+    command: tuple[str, ...]
+    exit_code: int
+    output: str
+    seconds: float
+    truncated: bool = False
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One line of the doctor: what was looked at, whether it works, and the one command that fixes it."""
+
+    name: str
+    ok: bool
+    state: str
+    remedy: str = ""
+    needed_for: str = ""

@@ -1,0 +1,39 @@
+"""Where things live: what ships with the program, and the user's own folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "_shipped"
+
+
+def shipped(name: str) -> Path:
+    """A folder that ships with the program: ``bpf``, ``library`` or ``themes``.
+
+    In the wheel they lie inside the package; in a checkout, beside it.
+    """
+    inside = _SHIPPED / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def _home(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    base = Path(value) if value.startswith("/") else Path.home() / fallback
+    return base / "schedtui"
+
+
+def cache_dir() -> Path:
+    """What can be rebuilt: kernels, guest images, snapshots, compiled policies."""
+    return _home("XDG_CACHE_HOME", ".cache")
+
+
+def data_dir() -> Path:
+    """What cannot: the user's own policies, history, recordings."""
+    return _home("XDG_DATA_HOME", ".local/share")
+
+
+def config_dir() -> Path:
+    """The user's settings and themes."""
+    return _home("XDG_CONFIG_HOME", ".config")
