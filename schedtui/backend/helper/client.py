@@ -1,0 +1,125 @@
+"""The client's end of the helper's protocol: calls from any thread, answers matched by id, the newest Frames kept."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from schedtui.backend.errors import BadMessage, HelperGone
+from schedtui.backend.helper import protocol
+from schedtui.backend.helper.protocol import Body, Reply, Request
+from schedtui.backend.model import Frame
+
+_FRAMES_KEPT = 16
+
+
+class HelperClient:
+    """Speaks to one helper over a connected stream socket, which it owns."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, Future[Reply]] = {}
+        self._lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._gone: HelperGone | None = None
+        self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
+        threading.Thread(target=self._read, name="helper-client", daemon=True).start()
+
+    def call(self, body: Body, timeout_s: float = 30) -> Reply:
+        """Send one request and wait for its answer.
+
+        Raises what the helper raised, HelperGone when it went away, or when it did not answer in time.
+        """
+        request = Request(next(self._ids), body)
+        future: Future[Reply] = Future()
+        with self._lock:
+            if self._gone:
+                raise self._gone
+            self._waiting[request.id] = future
+        try:
+            with self._write_lock:
+                self._link.sendall(protocol.encode(request))
+            reply = future.result(timeout_s)
+        except OSError as error:
+            raise HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself.") from error
+        except FutureTimeoutError as error:
+            raise HelperGone(f"The helper did not answer within {timeout_s:.0f} s.") from error
+        finally:
+            with self._lock:
+                self._waiting.pop(request.id, None)
+        if reply.failure:
+            raise protocol.error_of(reply.failure)
+        return reply
+
+    def hello(self, timeout_s: float = 10) -> Reply:
+        """Greet the helper, giving it the time of day; the answer holds its MachineInfo and the scheduler."""
+        return self.call(protocol.Hello(protocol.VERSION, time.time_ns()), timeout_s)
+
+    def frames(self, interval_s: float) -> Iterator[Frame]:
+        """Frames until the connection ends. Raises HelperGone when it ends by itself."""
+        self.call(protocol.Subscribe(interval_s))
+        while (frame := self._frames.get()) is not None:
+            yield frame
+        if self._gone and self._gone.message:
+            raise self._gone
+
+    def close(self) -> None:
+        """Let go of the helper; waiting calls end with HelperGone."""
+        self._end(HelperGone(""))
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
+        self._link.close()
+
+    def _read(self) -> None:
+        pending = bytearray()
+        try:
+            while data := self._link.recv(1 << 18):
+                pending += data
+                while (end := pending.find(b"\n")) >= 0:
+                    line = bytes(pending[:end])
+                    del pending[: end + 1]
+                    self._deliver(line)
+                if len(pending) > protocol.MAX_REPLY_BYTES:
+                    raise BadMessage("The helper sent a message without end.")
+        except (OSError, BadMessage):
+            pass
+        self._end(HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself."))
+
+    def _deliver(self, line: bytes) -> None:
+        if not line:
+            return
+        reply = protocol.decode_reply(line)
+        if reply.frame is not None:
+            self._offer(reply.frame)
+            return
+        with self._lock:
+            future = self._waiting.pop(reply.id, None)
+        if future:
+            future.set_result(reply)
+
+    def _offer(self, frame: Frame | None) -> None:
+        while True:
+            try:
+                self._frames.put_nowait(frame)
+                return
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._frames.get_nowait()
+
+    def _end(self, reason: HelperGone) -> None:
+        with self._lock:
+            if self._gone:
+                return
+            self._gone = reason
+            waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            future.set_exception(reason)
+        self._offer(None)

@@ -1,0 +1,191 @@
+"""Which scheduler runs: load, unload, panic, and noticing that the kernel threw one out.
+
+Holds the BPF link. It is never pinned: when this process ends, however it ends, the kernel is back on its own
+scheduler. ``panic`` takes no lock that a load holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from schedtui.backend.bpf.loader import LoadedScheduler, load_scheduler
+from schedtui.backend.errors import Interrupted, PanicLatched, SchedtuiError
+from schedtui.backend.model import Event, EventKind, ExitInfo, Panic, Scheduler, Setting
+from schedtui.backend.probes.scheduler import read_scheduler
+
+SYSRQ = Path("/proc/sysrq-trigger")
+_LINK_PATIENCE_S = 1.0
+_PANIC_LIMIT_S = 10.0
+
+Announce = Callable[[Event], None]
+
+
+class SchedulerControl:
+    """One scheduler at a time. Every method may be called from any thread."""
+
+    def __init__(self, announce: Announce) -> None:
+        self._announce = announce
+        self._turn = threading.Lock()
+        self._loaded: LoadedScheduler | None = None
+        self._policy = ""
+        self._since: float | None = None
+        self._latched = False
+
+    def scheduler(self) -> Scheduler:
+        """What the kernel reports now, with what only we know: the policy, since when, its statistics, the latch."""
+        found = read_scheduler()
+        loaded = self._loaded
+        if loaded is None or found.sched_ext != "enabled":
+            return msgspec.structs.replace(found, latched=self._latched)
+        return msgspec.structs.replace(
+            found,
+            owner="schedtui",
+            policy=self._policy,
+            since=self._since,
+            statistics=loaded.statistics(),
+            latched=self._latched,
+        )
+
+    def load(self, policy: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+        """Replace what we run by this object. Raises PanicLatched, BadTunable, LoadRejected, Interrupted, …"""
+        with self._turn:
+            self._refuse_when_latched()
+            self._release("replaced")
+            began = time.monotonic()
+            try:
+                loaded = load_scheduler(obj, settings, may_attach=lambda: not self._latched)
+            except Interrupted:
+                self._say("warning", f"{policy} was not loaded: panic came first")
+                raise
+            except SchedtuiError as error:
+                self._say("bad", f"{policy} was not loaded: {error.message}", error.details)
+                raise
+            self._policy, self._since, self._loaded = policy, time.time(), loaded
+            if self._latched:
+                # Panic came between the attach and this line and did not see the link yet.
+                self._release("panic")
+                raise Interrupted(f"Panic was pressed while {policy} was being loaded.", "")
+            now = self.scheduler()
+            self._say("good", f"{now.name} runs: the kernel took it in {time.monotonic() - began:.1f} s")
+            return now
+
+    def unload(self) -> Scheduler:
+        """Back to the kernel's own scheduler, when what runs is ours."""
+        with self._turn:
+            name = self._policy
+            if self._release("unloaded"):
+                self._say("info", f"{name} was unloaded: {self.scheduler().name} runs")
+            return self.scheduler()
+
+    def panic(self) -> Panic:
+        """Latch, drop our link, and ask the kernel by sysrq if that is not enough; then say what the kernel reports."""
+        began = time.monotonic()
+        self._latched = True
+        before = read_scheduler()
+        path = self._leave_sched_ext()
+        took_ms = (time.monotonic() - began) * 1000
+        after = self.scheduler()
+        if path == "nothing-to-do":
+            self._say("info", f"PANIC: no sched_ext scheduler ran; {after.name} runs")
+        elif after.sched_ext == "disabled":
+            self._say("good", f"PANIC: {after.name} is back after {took_ms:.0f} ms ({before.name} is gone)")
+        else:
+            self._say("bad", f"PANIC: the kernel still reports {after.name} ({after.sched_ext})")
+        return Panic(scheduler=after, before=before.name, path=path, took_ms=took_ms)  # type: ignore[arg-type]
+
+    def unlatch(self) -> None:
+        """Allow loads again."""
+        if self._latched:
+            self._latched = False
+            self._say("info", "Panic released: schedulers may be loaded again")
+
+    def notice_exit(self) -> None:
+        """When the kernel has ended our scheduler by itself, say why and let go of it. Cheap when it has not."""
+        loaded = self._loaded
+        if loaded is None or not self._turn.acquire(blocking=False):
+            return
+        try:
+            if self._loaded is not loaded:
+                return
+            ended = loaded.exit_info()
+            if ended is None:
+                return
+            self._loaded = None
+            loaded.unload()
+            if not self._latched:
+                self._say(*_told(self._policy, ended, read_scheduler().name))
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Let go of whatever runs."""
+        self._latched = True
+        with self._turn:
+            self._release("closed")
+
+    def _refuse_when_latched(self) -> None:
+        if self._latched:
+            raise PanicLatched(
+                "Panic was pressed: nothing is loaded until you release it.",
+                "Open the presets and press enter on one: it asks, and releases it.",
+            )
+
+    def _release(self, _why: str) -> bool:
+        loaded, self._loaded = self._loaded, None
+        if loaded is None:
+            return False
+        loaded.unload()
+        return True
+
+    def _leave_sched_ext(self) -> str:
+        loaded = self._loaded
+        if loaded is None and read_scheduler().sched_ext in ("disabled", "unsupported"):
+            return "nothing-to-do"
+        path = "sysrq"
+        deadline = time.monotonic() + _PANIC_LIMIT_S
+        if loaded is not None:
+            path = "helper"
+            let_go = threading.Thread(target=loaded.unload, name="panic-unload", daemon=True)
+            let_go.start()
+            let_go.join(_LINK_PATIENCE_S)
+            self._loaded = None
+        asked = 0.0
+        while read_scheduler().sched_ext not in ("disabled", "unsupported"):
+            now = time.monotonic()
+            if now > deadline:
+                break
+            if now - asked > 1:
+                asked, path = now, "sysrq"
+                with contextlib.suppress(OSError):
+                    SYSRQ.write_text("S")
+            time.sleep(0.002)
+        return path
+
+    def _say(self, kind: EventKind, text: str, details: str = "") -> None:
+        self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
+
+
+def _told(policy: str, ended: ExitInfo, now: str) -> tuple[EventKind, str, str]:
+    name = policy or ended.scheduler
+    why = ended.reason or ended.kind
+    if ended.message and ended.message != ended.reason:
+        why += f": {ended.message}"
+    if ended.thrown_out:
+        return "bad", f"The kernel threw {name} out ({why}); {now} runs", ended.dump
+    return "warning", f"{name} was ended from outside ({why}); {now} runs", ended.dump
+
+
+def become_realtime() -> None:
+    """Put the calling thread above every scheduler that can be loaded; its children start as normal tasks.
+
+    Per thread, because SCHED_RESET_ON_FORK also resets threads. Without the right to do so, nothing changes.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))

@@ -1,0 +1,122 @@
+"""The lab guest's first process: mounts, then keeps one helper alive on the virtio port.
+
+The first process only forks and reaps, because the kernel panics when it ends. The helper is its child: kill -9 of it
+drops the BPF link, so the kernel is back on its own scheduler, and a new helper is forked at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import sys
+import termios
+import time
+import tty
+from pathlib import Path
+
+from schedtui.backend.bpf import loader
+from schedtui.backend.helper.control import become_realtime
+from schedtui.backend.helper.server import Channel, Server
+from schedtui.backend.model import MachineInfo
+from schedtui.backend.probes.sampler import Sampler, make_sampler
+from schedtui.backend.probes.scheduler import default_scheduler
+from schedtui.backend.probes.topology import read_topology
+from schedtui.backend.workloads import Workloads
+
+READY = "SCHEDTUI AGENT READY ON "
+PROBE = Path("/schedtui/wakeup_latency.bpf.o")
+_MOUNTS = (
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("tmpfs", "/tmp"),
+    ("cgroup2", "/sys/fs/cgroup"),
+    ("bpf", "/sys/fs/bpf"),
+    ("debugfs", "/sys/kernel/debug"),
+    ("tracefs", "/sys/kernel/tracing"),
+)
+
+
+def main() -> None:
+    """Never returns."""
+    _mount()
+    os.environ.update(PATH="/bin:/usr/bin", HOME="/root", LANG="C.UTF-8")
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/kernel/sysrq").write_text("1")
+        Path("/proc/sys/kernel/printk_devkmsg").write_text("on")
+    helper = _fork_helper()
+    while True:
+        try:
+            ended, _ = os.wait()
+        except ChildProcessError:
+            ended = helper
+        if ended == helper:
+            helper = _fork_helper()
+
+
+def _mount() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind, where in _MOUNTS:
+        libc.mount(kind.encode(), where.encode(), kind.encode(), 0, None)
+
+
+def _fork_helper() -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _serve()
+    except BaseException as error:  # noqa: BLE001 - a child must never fall through into the first process's code
+        print(f"SCHEDTUI AGENT FAILED: {type(error).__name__}: {error}", flush=True)
+        time.sleep(1)
+    os._exit(1)
+
+
+def _serve() -> None:
+    os.setsid()
+    workloads = Workloads.prepare()
+    become_realtime()
+    info = MachineInfo(
+        kind="lab",
+        name="lab",
+        kernel=platform.release(),
+        sched_ext=Path("/sys/kernel/sched_ext").is_dir(),
+        default_scheduler=default_scheduler(),
+        can_load=Path("/sys/kernel/sched_ext").is_dir(),
+        cpus=read_topology(),
+        memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+    )
+    sampler = _ready_sampler()
+    server = Server(info, lambda: sampler, workloads, _set_clock)
+    port = _open_port()
+    print(READY + os.ttyname(port) if os.isatty(port) else READY + "virtio", flush=True)
+    while True:
+        server.serve(Channel(port, port))
+
+
+def _ready_sampler() -> Sampler:
+    """Made before the snapshot is taken, so that a restored guest does not load the probe anew."""
+    loader.libbpf_version()
+    return make_sampler(PROBE.read_bytes() if PROBE.exists() else None)
+
+
+def _open_port() -> int:
+    """The virtio port that the lab listens on, else (a kernel without virtio built in) the second serial line."""
+    for _ in range(200):
+        for each in sorted(Path("/dev").glob("vport*p1")):
+            with contextlib.suppress(OSError):
+                return os.open(each, os.O_RDWR | os.O_CLOEXEC)
+        if not any(Path("/sys/bus/virtio/devices").glob("*")) and Path("/dev/ttyS1").exists():
+            line = os.open("/dev/ttyS1", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            tty.setraw(line, termios.TCSANOW)
+            return line
+        time.sleep(0.05)
+    sys.exit("no port to the lab")
+
+
+def _set_clock(unix_time_ns: int) -> None:
+    """After a restore the guest's clock stands where the snapshot was taken."""
+    with contextlib.suppress(OSError, OverflowError):
+        time.clock_settime_ns(time.CLOCK_REALTIME, unix_time_ns)

@@ -1,0 +1,325 @@
+"""The helper's server: reads requests from one client, answers each, and streams Frames.
+
+Panic and questions are answered by the thread that reads, so they wait for nothing. What changes the machine goes
+through one thread in order; commands and the stream have threads of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from schedtui.backend.errors import BadMessage, SchedtuiError, UnknownName
+from schedtui.backend.helper import protocol
+from schedtui.backend.helper.control import SchedulerControl, become_realtime
+from schedtui.backend.helper.protocol import Reply, Request
+from schedtui.backend.model import Completed, Event, Frame, MachineInfo
+from schedtui.backend.probes.sampler import Sampler
+from schedtui.backend.workloads import Workloads
+
+_MAX_OUTPUT = 1 << 20
+_MAX_COMMANDS = 4
+_MAX_EVENTS = 100
+_WATCH_S = 0.2
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One client: two descriptors (they may be the same) and how it greets."""
+
+    read_fd: int
+    write_fd: int
+
+
+class Server:
+    """Serves one client at a time over a Channel; outlives its clients."""
+
+    def __init__(
+        self,
+        info: MachineInfo,
+        sampler: Callable[[], Sampler],
+        workloads: Workloads,
+        set_clock: Callable[[int], None],
+    ) -> None:
+        self._info = info
+        self._make_sampler = sampler
+        self._workloads = workloads
+        self._set_clock = set_clock
+        self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._stirred = threading.Condition()
+        self._interval_s = 0.0
+        self._wanted_now = False
+        self._stop = threading.Event()
+        self.control = SchedulerControl(self._announce)
+        self._acts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._commands = threading.BoundedSemaphore(_MAX_COMMANDS)
+        self._write_lock = threading.Lock()
+        self._channel: Channel | None = None
+        for work in (self._do_acts, self._stream, self._watch):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+
+    def serve(self, channel: Channel) -> None:
+        """Answer one client until it goes away; then everything that it asked for ends."""
+        become_realtime()
+        self._channel = channel
+        try:
+            self._read_requests(channel)
+        finally:
+            self._channel = None
+            self._set_interval(0)
+            self._workloads.stop()
+
+    def close(self) -> None:
+        """Let go of the scheduler and end every workload."""
+        self._stop.set()
+        with self._stirred:
+            self._stirred.notify_all()
+        self.control.close()
+        self._workloads.stop()
+
+    def _read_requests(self, channel: Channel) -> None:
+        pending = bytearray()
+        overflowing = False
+        while True:
+            try:
+                data = os.read(channel.read_fd, 1 << 16)
+            except OSError:
+                return
+            if not data:
+                if _comes_back(channel.read_fd):
+                    time.sleep(0.01)
+                    continue
+                return
+            pending += data
+            while (end := pending.find(b"\n")) >= 0:
+                line = bytes(pending[:end])
+                del pending[: end + 1]
+                if overflowing:
+                    overflowing = False
+                else:
+                    self._receive(line)
+            if len(pending) > protocol.MAX_REQUEST_BYTES:
+                if not overflowing:
+                    limit = protocol.MAX_REQUEST_BYTES >> 20
+                    self._fail(0, BadMessage(f"A message was longer than {limit} MiB and was dropped."))
+                overflowing = True
+                pending.clear()
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            request = protocol.decode_request(line)
+        except BadMessage as error:
+            self._fail(_id_of(line), error)
+            return
+        body = request.body
+        if isinstance(body, protocol.Run):
+            threading.Thread(target=self._answer, args=(request,), name="command", daemon=True).start()
+        elif isinstance(body, protocol.Load | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads):
+            self._acts.put(lambda: self._answer(request))
+        else:
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            reply = self._act(request)
+        except SchedtuiError as error:
+            self._fail(request.id, error)
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: a fault of ours must reach the user as a sentence
+            self._fail(request.id, SchedtuiError(f"The helper failed: {type(error).__name__}: {error}"))
+            return
+        self._send(reply)
+
+    def _act(self, request: Request) -> Reply:
+        match request.body:
+            case protocol.Hello(version=version, unix_time_ns=unix_time_ns):
+                if version != protocol.VERSION:
+                    raise BadMessage(
+                        f"The client speaks version {version} of the helper's protocol, the helper version "
+                        f"{protocol.VERSION}.",
+                        "Update both to the same schedtui.",
+                    )
+                self._set_clock(unix_time_ns)
+                return Reply(request.id, info=self._info, scheduler=self.control.scheduler())
+            case protocol.Subscribe(interval_s=interval_s):
+                if interval_s and not 0.1 <= interval_s <= 60:
+                    raise BadMessage(f"A Frame each {interval_s} s is outside 0.1 to 60 s.")
+                self._set_interval(interval_s)
+                return Reply(request.id)
+            case protocol.GetScheduler():
+                return Reply(request.id, scheduler=self.control.scheduler())
+            case protocol.Load(name=name, object=obj, settings=settings):
+                return Reply(request.id, scheduler=self.control.load(name, obj, settings))
+            case protocol.Unload():
+                return Reply(request.id, scheduler=self.control.unload())
+            case protocol.DoPanic():
+                return Reply(request.id, panic=self.control.panic())
+            case protocol.Unlatch():
+                self.control.unlatch()
+                return Reply(request.id)
+            case protocol.StartWorkload(kind=kind):
+                self._workloads.start(kind)
+                self._say(f"Load started: {kind}")
+                return Reply(request.id)
+            case protocol.StopWorkloads():
+                self._workloads.stop()
+                self._say("Loads stopped")
+                return Reply(request.id)
+            case protocol.Run(command=command, timeout_s=timeout_s):
+                return Reply(request.id, completed=self._run(command, timeout_s))
+
+    def _run(self, command: list[str], timeout_s: float) -> Completed:
+        if not command:
+            raise UnknownName("There is no command to run.")
+        if not self._commands.acquire(blocking=False):
+            raise BadMessage(f"{_MAX_COMMANDS} commands already run here.", "Wait for one of them to end.")
+        try:
+            return run_command(command, timeout_s)
+        finally:
+            self._commands.release()
+
+    def _do_acts(self) -> None:
+        become_realtime()
+        while True:
+            self._acts.get()()
+
+    def _watch(self) -> None:
+        become_realtime()
+        while not self._stop.wait(_WATCH_S):
+            self.control.notice_exit()
+
+    def _stream(self) -> None:
+        become_realtime()
+        sampler: Sampler | None = None
+        due = 0.0
+        while not self._stop.is_set():
+            with self._stirred:
+                while not self._stop.is_set():
+                    wait_s = due - time.monotonic()
+                    if self._interval_s and (wait_s <= 0 or (self._wanted_now and sampler)):
+                        break
+                    self._stirred.wait(max(wait_s, 0.001) if self._interval_s else None)
+                interval_s = self._interval_s
+                self._wanted_now = False
+            if not interval_s:
+                continue
+            if sampler is None:
+                sampler = self._make_sampler()
+                due = time.monotonic() + min(interval_s, 0.25)
+                continue
+            frame = self._complete(sampler.sample())
+            due = max(due + interval_s, time.monotonic() + interval_s / 4)
+            self._send(Reply(0, frame=frame))
+
+    def _complete(self, frame: Frame) -> Frame:
+        events = []
+        while self._events:
+            events.append(self._events.popleft())
+        return msgspec.structs.replace(
+            frame, scheduler=self.control.scheduler(), workloads=self._workloads.status(), events=tuple(events)
+        )
+
+    def _set_interval(self, interval_s: float) -> None:
+        with self._stirred:
+            self._interval_s = interval_s
+            self._stirred.notify_all()
+
+    def _say(self, text: str) -> None:
+        self._announce(Event(time=time.time(), kind="info", text=text))
+
+    def _announce(self, event: Event) -> None:
+        self._events.append(event)
+        with self._stirred:
+            self._wanted_now = True
+            self._stirred.notify_all()
+
+    def _fail(self, request_id: int, error: SchedtuiError) -> None:
+        self._send(Reply(request_id, failure=protocol.failure_of(error)))
+
+    def _send(self, reply: Reply) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        line = memoryview(protocol.encode(reply))
+        with self._write_lock, contextlib.suppress(OSError):
+            while line:
+                line = line[os.write(channel.write_fd, line) :]
+
+
+def run_command(command: list[str], timeout_s: float) -> Completed:
+    """Run a command to its end; its whole process group is killed at the time limit, or when it leaves others behind.
+
+    Output (both streams) is kept up to 1 MiB. Raises UnknownName when there is no such program.
+    """
+    began = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        raise UnknownName(f"“{command[0]}” cannot be run there: {error}.") from error
+    assert process.stdout is not None
+    output, truncated = bytearray(), False
+    descriptor = process.stdout.fileno()
+    os.set_blocking(descriptor, False)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    open_ended = True
+    while True:
+        ended = process.poll() is not None
+        if open_ended and poll.poll(0 if ended else 50):
+            with contextlib.suppress(BlockingIOError):
+                data = os.read(descriptor, 1 << 16)
+                open_ended = bool(data)
+                truncated |= len(output) + len(data) > _MAX_OUTPUT
+                output += data[: _MAX_OUTPUT - len(output)]
+                continue
+        elif not open_ended and not ended:
+            time.sleep(0.01)
+        if ended:
+            break
+        if time.monotonic() - began > timeout_s:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            truncated = True
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    return Completed(
+        command=tuple(command),
+        exit_code=process.returncode,
+        output=output.decode(errors="replace"),
+        seconds=time.monotonic() - began,
+        truncated=truncated,
+    )
+
+
+def _comes_back(descriptor: int) -> bool:
+    """A virtio port whose host side is away reads as ended, but may come back; a socket does not."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("/dev/vport")  # noqa: PTH115 - not a file's path
+    return False
+
+
+def _id_of(line: bytes) -> int:
+    """The id of a request whose body was wrong, so that its sender does not wait for ever; 0 when unreadable."""
+
+    class OnlyId(msgspec.Struct):
+        id: int
+
+    try:
+        return msgspec.json.decode(line, type=OnlyId).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0

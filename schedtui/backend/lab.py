@@ -1,0 +1,171 @@
+"""The lab: a Machine that is a micro-VM with a real sched_ext kernel. Needs QEMU; no root, no KVM."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from schedtui import paths
+from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.errors import HelperGone, Interrupted, LabFailed, UnknownName
+from schedtui.backend.helper import protocol
+from schedtui.backend.helper.protocol import Body, Reply
+from schedtui.backend.machine import Progress
+from schedtui.backend.microvm.guest import Guest
+from schedtui.backend.microvm.image import plan_image, probe_source
+from schedtui.backend.microvm.kernels import find_kernel
+from schedtui.backend.microvm.snapshot import Shape, Snapshots
+from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.provision import find_qemu
+
+MEMORY_MIB = 768
+_MAX_CPUS = 256
+_PANIC_PATIENCE_S = 12.0
+
+
+def default_cpus() -> int:
+    """Virtual CPUs of a lab: as many as this computer has, from 2 to 4."""
+    return max(2, min(4, os.cpu_count() or 2))
+
+
+class LabMachine:
+    """Each has a guest of its own, which ends with it."""
+
+    def __init__(self, *, kernel: Path | None = None, cpus: int | None = None) -> None:
+        self._kernel = kernel
+        self._cpus = cpus or default_cpus()
+        if not 1 <= self._cpus <= _MAX_CPUS:
+            raise UnknownName(f"A lab has 1 to {_MAX_CPUS} CPUs, not {self._cpus}.")
+        self._guest: Guest | None = None
+        self._info: MachineInfo | None = None
+        self._note: Event | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+
+    def open(self, progress: Progress) -> MachineInfo:
+        """Restore a guest, building it the first time: kernel, guest image, boot, snapshot."""
+        with self._opening:
+            if self._info:
+                return self._info
+            began = time.monotonic()
+
+            def stage(text: str, _since: float) -> None:
+                if self._closed:
+                    raise Interrupted("The lab was closed while it was opening.")
+                progress(text, time.monotonic() - began)
+
+            qemu = find_qemu()
+            stage("kernel: looking for one with sched_ext", 0)
+            kernel = find_kernel(self._kernel, stage)
+            plan = plan_image(compile_bpf(probe_source()))
+            shape = Shape(qemu.path, qemu.version, kernel.image, self._cpus, MEMORY_MIB, plan)
+            guest, hello, mended = Snapshots(paths.cache_dir() / "lab").open(shape, stage)
+            self._guest = guest
+            if self._closed or hello.info is None:
+                self.close()
+                raise Interrupted("The lab was closed while it was opening.")
+            if mended:
+                self._note = Event(time=time.time(), kind="warning", text=mended)
+            accelerated = "KVM" if guest.qemu.config.accelerator == "kvm" else "emulated"
+            self._info = msgspec.structs.replace(hello.info, note=f"a micro-VM, {accelerated}")
+            return self._info
+
+    @property
+    def guest(self) -> Guest:
+        """The running guest. Raises LabFailed when there is none."""
+        if self._guest is None or self._closed:
+            raise LabFailed("The lab is not open.", "Press m and choose the lab.")
+        return self._guest
+
+    def frames(self, interval_s: float = 1.0) -> Iterator[Frame]:
+        """Frames of the guest until it is closed. Raises LabFailed when the guest ends by itself."""
+        while not self._closed:
+            try:
+                for frame in self.guest.client.frames(interval_s):
+                    note, self._note = self._note, None
+                    yield msgspec.structs.replace(frame, events=(note, *frame.events)) if note else frame
+            except HelperGone as error:
+                if not self._closed:
+                    raise self._lost() from error
+            return
+
+    def scheduler(self) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.GetScheduler())
+        assert reply.scheduler is not None
+        return reply.scheduler
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.Load(name, obj, settings), 60)
+        assert reply.scheduler is not None
+        return reply.scheduler
+
+    def unload(self) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.Unload())
+        assert reply.scheduler is not None
+        return reply.scheduler
+
+    def panic(self) -> Panic:
+        """Through the helper; when it does not answer, magic SysRq over the guest's console, then read back."""
+        began = time.monotonic()
+        with contextlib.suppress(HelperGone):
+            reply = self.guest.client.call(protocol.DoPanic(), _PANIC_PATIENCE_S)
+            assert reply.panic is not None
+            return reply.panic
+        self.guest.qemu.send_sysrq("S")
+        after = self._read_back()
+        return Panic(scheduler=after, before="", path="sysrq", took_ms=(time.monotonic() - began) * 1000)
+
+    def unlatch(self) -> None:
+        """See Machine."""
+        self._call(protocol.Unlatch())
+
+    def start_workload(self, kind: str) -> None:
+        """See Machine."""
+        self._call(protocol.StartWorkload(kind))
+
+    def stop_workloads(self) -> None:
+        """See Machine."""
+        self._call(protocol.StopWorkloads())
+
+    def run(self, command: list[str], timeout_s: float) -> Completed:
+        """See Machine. The guest has Python and, where this computer has busybox, its tools."""
+        reply = self._call(protocol.Run(command, timeout_s), timeout_s + 15)
+        assert reply.completed is not None
+        return reply.completed
+
+    def close(self) -> None:
+        """End the guest."""
+        self._closed = True
+        guest, self._guest = self._guest, None
+        if guest:
+            guest.close()
+
+    def _call(self, body: Body, timeout_s: float = 30) -> Reply:
+        try:
+            return self.guest.client.call(body, timeout_s)
+        except HelperGone as error:
+            if self.guest.qemu.alive():
+                raise
+            raise self._lost() from error
+
+    def _read_back(self) -> Scheduler:
+        try:
+            return self.scheduler()
+        except HelperGone as error:
+            self.close()
+            raise LabFailed(
+                "The guest did not answer after the panic, so it was ended; nothing of it runs any more.",
+                "Press m to open a fresh lab.",
+            ) from error
+
+    def _lost(self) -> LabFailed:
+        return LabFailed("The lab's machine ended unexpectedly.", "Press m to open a fresh one; it takes a second.")

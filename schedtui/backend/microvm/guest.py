@@ -1,0 +1,88 @@
+"""A guest that answers: QEMU plus the helper's client, booted cold or restored from a snapshot."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from schedtui.backend.errors import HelperGone, KernelUnsuitable, LabFailed, SchedtuiError
+from schedtui.backend.helper.client import HelperClient
+from schedtui.backend.helper.protocol import Reply
+from schedtui.backend.microvm.qemu import GuestConfig, Qemu
+
+_READY = "SCHEDTUI AGENT READY ON "
+_FAILED = "SCHEDTUI AGENT FAILED: "
+
+
+class Guest:
+    """Owns a QEMU process and the connection to the helper in it; ``close`` ends both."""
+
+    def __init__(self, qemu: Qemu, port: str) -> None:
+        self.qemu = qemu
+        self.port = port
+        self.client = HelperClient(qemu.agent if port == "virtio" else qemu.serial)
+
+    def greet(self, timeout_s: float = 15) -> Reply:
+        """Wait for the helper's answer to a hello; gives the guest the time of day. Raises LabFailed, HelperGone."""
+        return self.client.hello(timeout_s)
+
+    def close(self) -> None:
+        """End the guest; nothing of it is left."""
+        self.client.close()
+        self.qemu.quit()
+
+
+def wait_for_agent(qemu: Qemu, limit_s: float) -> str:
+    """Wait until a booting guest's helper listens; returns its port: 'virtio' or a serial device.
+
+    Raises LabFailed with the guest's last words, and KernelUnsuitable when the kernel cannot run the helper.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        console = qemu.console
+        if (at := console.find(_READY)) >= 0 and "\n" in console[at:]:
+            return console[at + len(_READY) :].split()[0]
+        if (at := console.find(_FAILED)) >= 0 and "\n" in console[at:]:
+            reason = console[at + len(_FAILED) :].splitlines()[0].strip()
+            raise KernelUnsuitable(
+                f"The lab's helper cannot work on this kernel: {reason}.", "Choose another kernel image.", console
+            )
+        if not qemu.alive() or "Kernel panic" in console:
+            raise LabFailed(
+                f"The guest stopped while booting{_last_words(console)}.",
+                "Choose another kernel: schedtui lab kernels",
+                console,
+            )
+        if time.monotonic() > deadline:
+            raise LabFailed(
+                f"The guest did not come up within {limit_s:.0f} s{_last_words(console)}.",
+                "Choose another kernel, or fewer CPUs: schedtui lab kernels",
+                console,
+            )
+        time.sleep(0.03)
+
+
+def restore(config: GuestConfig, snapshot: Path, port: str) -> tuple[Guest, Reply]:
+    """A running guest from a saved one, and its helper's answer. Raises LabFailed when the snapshot is damaged."""
+    qemu = Qemu(config, incoming=snapshot)
+    try:
+        qemu.resume()
+        guest = Guest(qemu, port)
+    except SchedtuiError:
+        qemu.quit()
+        raise
+    try:
+        return guest, guest.greet()
+    except HelperGone as error:
+        guest.close()
+        raise LabFailed(f"The restored guest does not answer: {error.message}", "") from error
+    except SchedtuiError:
+        guest.close()
+        raise
+
+
+def _last_words(console: str) -> str:
+    lines = [line.strip() for line in console.splitlines() if line.strip()]
+    panic = [line for line in lines if "Kernel panic" in line]
+    last = (panic or lines)[-1:]
+    return f" (it said: {last[0][:160]})" if last else ""

@@ -1,0 +1,259 @@
+"""Guests kept on disk, ready to run: built once for each kernel, image and shape, restored in a fraction of a second.
+
+A snapshot is named by everything that matters: QEMU, kernel, every file of the guest, CPUs, memory, accelerator.
+It appears by renaming a finished folder, so a killed build leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
+from schedtui.backend.helper.protocol import Reply
+from schedtui.backend.machine import Progress
+from schedtui.backend.microvm.guest import Guest, restore, wait_for_agent
+from schedtui.backend.microvm.image import ImagePlan, write_image
+from schedtui.backend.microvm.qemu import GuestConfig, Qemu
+
+_Stage = Callable[[str], None]
+_NEEDED_BYTES = 900 << 20
+_KEPT = 6
+_KVM_LIMIT_S = 25
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What a snapshot's folder says of itself."""
+
+    snapshot_bytes: int
+    snapshot_mtime_ns: int
+    port: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The guest that is wanted. Its accelerator is found out, not chosen."""
+
+    qemu: Path
+    qemu_version: str
+    kernel: Path
+    cpus: int
+    memory_mib: int
+    plan: ImagePlan
+
+
+class Snapshots:
+    """The folder of snapshots."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, shape: Shape, progress: Progress) -> tuple[Guest, Reply, str]:
+        """A running guest of this shape, its helper's greeting, and a sentence when something had to be mended.
+
+        Raises LabFailed (no space, boot failed, …) and KernelUnsuitable.
+        """
+        began = time.monotonic()
+
+        def stage(text: str) -> None:
+            progress(text, time.monotonic() - began)
+
+        self._make_folder()
+        note = ""
+        for attempt in (1, 2, 3):  # KVM may turn out not to work, and a snapshot to be damaged
+            accelerator = self._accelerator(shape)
+            key = _key(shape, accelerator)
+            place = self.folder / key
+            config = GuestConfig(shape.qemu, shape.kernel, place / "initrd", shape.cpus, shape.memory_mib, accelerator)
+            meta = self._usable(place)
+            if meta is None:
+                if place.exists():
+                    note = "The lab's snapshot was damaged, and was built again."
+                with self._locked(key, stage):
+                    meta = self._usable(place)
+                    if meta is None:
+                        meta = self._build(shape, config, place, stage)
+                        if meta is None:  # KVM turned out not to work: the shape has another key now
+                            continue
+            stage("snapshot: restoring")
+            try:
+                guest, hello = restore(config, place / "snapshot", meta.port)
+            except LabFailed:
+                if attempt == 3:
+                    raise
+                note = "The lab's snapshot could not be restored, and was built again."
+                shutil.rmtree(place, ignore_errors=True)
+                continue
+            with contextlib.suppress(OSError):
+                os.utime(place)
+            return guest, hello, note
+        raise LabFailed("The lab could not be opened in three attempts.", "Run: schedtui doctor")
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabFailed(
+                f"The cache folder cannot be used: {error}.", "Set XDG_CACHE_HOME to a folder you own."
+            ) from error
+
+    def _usable(self, place: Path) -> Meta | None:
+        try:
+            meta = msgspec.json.decode((place / "meta.json").read_bytes(), type=Meta)
+            found = (place / "snapshot").stat()
+            initrd = (place / "initrd").is_file()
+        except (OSError, msgspec.DecodeError):
+            return None
+        same = (found.st_size, found.st_mtime_ns) == (meta.snapshot_bytes, meta.snapshot_mtime_ns)
+        return meta if same and initrd else None
+
+    def _build(self, shape: Shape, config: GuestConfig, place: Path, stage: _Stage) -> Meta | None:
+        self._tidy()
+        free = shutil.disk_usage(self.folder).free
+        if free < _NEEDED_BYTES:
+            raise LabFailed(
+                f"The lab needs {_NEEDED_BYTES >> 20} MB in {self.folder}, and {free >> 20} MB are free.",
+                "Free some space, or set XDG_CACHE_HOME to a larger disk.",
+            )
+        building = self.folder / f".building-{place.name}"
+        shutil.rmtree(building, ignore_errors=True)
+        try:
+            building.mkdir()
+            stage("guest image: packing")
+            with (building / "initrd").open("wb") as archive:
+                write_image(shape.plan, archive)
+            port = self._boot_and_save(replace(config, initrd=building / "initrd"), building / "snapshot", stage)
+            if port is None:
+                return None
+            saved = (building / "snapshot").stat()
+            meta = Meta(saved.st_size, saved.st_mtime_ns, port)
+            (building / "meta.json").write_bytes(msgspec.json.encode(meta))
+            shutil.rmtree(place, ignore_errors=True)
+            building.rename(place)
+        except OSError as error:
+            raise LabFailed(
+                f"The lab's guest could not be built: {error}.", "Free some space and try again."
+            ) from error
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        self._prune(place.name)
+        return meta
+
+    def _boot_and_save(self, config: GuestConfig, snapshot: Path, stage: _Stage) -> str | None:
+        """The port that the booted guest's helper uses; None when KVM turned out not to work."""
+        kvm = config.accelerator == "kvm"
+        stage(f"boot: starting the kernel ({'KVM' if kvm else 'emulated: ten seconds or so'})")
+        guest: Guest | None = None
+        qemu: Qemu | None = None
+        try:
+            qemu = Qemu(config)
+            port = wait_for_agent(qemu, _KVM_LIMIT_S if kvm else 90 + 6 * config.cpus)
+            guest = Guest(qemu, port)
+            hello = guest.greet(60)
+            if not (hello.info and hello.info.sched_ext):
+                raise _without_sched_ext(config.kernel)
+            stage("snapshot: saving")
+            guest.qemu.save(snapshot)
+        except SchedtuiError:
+            if not kvm or guest is not None:
+                raise
+            self._remember_kvm(config.qemu, works=False)
+            return None
+        finally:
+            if guest:
+                guest.close()
+            elif qemu:
+                qemu.quit()
+        if kvm:
+            self._remember_kvm(config.qemu, works=True)
+        return port
+
+    def _accelerator(self, shape: Shape) -> str:
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            return "tcg"
+        answer = self._kvm_answers().get(_kvm_key(shape.qemu))
+        return "tcg" if answer is False else "kvm"
+
+    def _kvm_answers(self) -> dict[str, bool]:
+        try:
+            return msgspec.json.decode((self.folder / "kvm.json").read_bytes(), type=dict[str, bool])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def _remember_kvm(self, qemu: Path, *, works: bool) -> None:
+        answers = {**self._kvm_answers(), _kvm_key(qemu): works}
+        part = self.folder / f".kvm-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            part.write_bytes(msgspec.json.encode(answers))
+            part.replace(self.folder / "kvm.json")
+
+    @contextlib.contextmanager
+    def _locked(self, key: str, stage: _Stage) -> Iterator[None]:
+        with (self.folder / f"{key}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stage("waiting: another schedtui builds this guest")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _tidy(self) -> None:
+        """Remove what killed builds left; a build that still runs holds its lock."""
+        for each in self.folder.glob(".building-*"):
+            key = each.name.removeprefix(".building-")
+            with (self.folder / f"{key}.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(each, ignore_errors=True)
+
+    def _prune(self, newest: str) -> None:
+        places = [each for each in self.folder.iterdir() if (each / "meta.json").exists() and each.name != newest]
+        places.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in places[_KEPT - 1 :]:
+            shutil.rmtree(old, ignore_errors=True)
+            (self.folder / f"{old.name}.lock").unlink(missing_ok=True)
+
+
+def _without_sched_ext(kernel: Path) -> KernelUnsuitable:
+    return KernelUnsuitable(
+        f"{kernel} boots, but was built without sched_ext.",
+        "Choose another kernel image; schedtui lab kernels lists those that can be had.",
+    )
+
+
+def _key(shape: Shape, accelerator: str) -> str:
+    kernel = shape.kernel.stat()
+    parts = [
+        "2",
+        shape.qemu_version,
+        str(shape.qemu.stat().st_mtime_ns),
+        f"{shape.kernel} {kernel.st_size} {kernel.st_mtime_ns}",
+        str(shape.cpus),
+        str(shape.memory_mib),
+        accelerator,
+        _cpu_model() if accelerator == "kvm" else "",
+        " ".join(GuestConfig(Path(), Path(), Path(), shape.cpus, shape.memory_mib, accelerator).arguments()),
+        shape.plan.digest(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _kvm_key(qemu: Path) -> str:
+    return f"{qemu} {qemu.stat().st_mtime_ns} {platform.release()} {_cpu_model()}"
+
+
+def _cpu_model() -> str:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open() as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return ""
