@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class SchedulerControl:
         self._policy = ""
         self._since: float | None = None
         self._latched = False
+        self._unloads: queue.SimpleQueue[tuple[LoadedScheduler, threading.Event]] = queue.SimpleQueue()
+        threading.Thread(target=self._unload_for_panic, name="panic-unload", daemon=True).start()
 
     def scheduler(self) -> Scheduler:
         """What the kernel reports now, with what only we know: the policy, since when, its statistics, the latch."""
@@ -152,9 +155,9 @@ class SchedulerControl:
         deadline = time.monotonic() + _PANIC_LIMIT_S
         if loaded is not None:
             path = "helper"
-            let_go = threading.Thread(target=loaded.unload, name="panic-unload", daemon=True)
-            let_go.start()
-            let_go.join(_LINK_PATIENCE_S)
+            let_go = threading.Event()
+            self._unloads.put((loaded, let_go))
+            let_go.wait(_LINK_PATIENCE_S)
             self._loaded = None
         asked = 0.0
         while read_scheduler().sched_ext not in ("disabled", "unsupported"):
@@ -167,6 +170,14 @@ class SchedulerControl:
                     SYSRQ.write_text("S")
             time.sleep(0.002)
         return path
+
+    def _unload_for_panic(self) -> None:
+        """Waits for its one task in the real-time class: a thread made at need could be starved before it starts."""
+        become_realtime()
+        while True:
+            loaded, done = self._unloads.get()
+            loaded.unload()
+            done.set()
 
     def _say(self, kind: EventKind, text: str, details: str = "") -> None:
         self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
@@ -185,7 +196,9 @@ def _told(policy: str, ended: ExitInfo, now: str) -> tuple[EventKind, str, str]:
 def become_realtime() -> None:
     """Put the calling thread above every scheduler that can be loaded; its children start as normal tasks.
 
-    Per thread, because SCHED_RESET_ON_FORK also resets threads. Without the right to do so, nothing changes.
+    Per thread, because SCHED_RESET_ON_FORK also resets threads. Every thread of the helper calls it when it starts:
+    one that a bad scheduler starves would starve the others through the interpreter's lock. Without the right to do
+    so, nothing changes.
     """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))

@@ -63,10 +63,11 @@ class Server:
         self._stop = threading.Event()
         self.control = SchedulerControl(self._announce)
         self._acts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._commands = threading.BoundedSemaphore(_MAX_COMMANDS)
+        self._commands: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._idle_commands = threading.BoundedSemaphore(_MAX_COMMANDS)
         self._write_lock = threading.Lock()
         self._channel: Channel | None = None
-        for work in (self._do_acts, self._stream, self._watch):
+        for work in (self._do_acts, self._stream, self._watch, *[self._run_commands] * _MAX_COMMANDS):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
     def serve(self, channel: Channel) -> None:
@@ -124,7 +125,7 @@ class Server:
             return
         body = request.body
         if isinstance(body, protocol.Run):
-            threading.Thread(target=self._answer, args=(request,), name="command", daemon=True).start()
+            self._hand_over(request)
         elif isinstance(body, protocol.Load | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads):
             self._acts.put(lambda: self._answer(request))
         else:
@@ -182,12 +183,22 @@ class Server:
     def _run(self, command: list[str], timeout_s: float) -> Completed:
         if not command:
             raise UnknownName("There is no command to run.")
-        if not self._commands.acquire(blocking=False):
-            raise BadMessage(f"{_MAX_COMMANDS} commands already run here.", "Wait for one of them to end.")
-        try:
-            return run_command(command, timeout_s)
-        finally:
-            self._commands.release()
+        return run_command(command, timeout_s)
+
+    def _hand_over(self, request: Request) -> None:
+        if self._idle_commands.acquire(blocking=False):
+            self._commands.put(request)
+        else:
+            self._fail(
+                request.id,
+                BadMessage(f"{_MAX_COMMANDS} commands already run here.", "Wait for one of them to end."),
+            )
+
+    def _run_commands(self) -> None:
+        become_realtime()
+        while True:
+            self._answer(self._commands.get())
+            self._idle_commands.release()
 
     def _do_acts(self) -> None:
         become_realtime()
