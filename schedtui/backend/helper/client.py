@@ -30,6 +30,7 @@ class HelperClient:
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._gone: HelperGone | None = None
+        self._interval_s = 0.0
         self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
         threading.Thread(target=self._read, name="helper-client", daemon=True).start()
 
@@ -65,6 +66,7 @@ class HelperClient:
 
     def frames(self, interval_s: float) -> Iterator[Frame]:
         """Frames until the connection ends. Raises HelperGone when it ends by itself."""
+        self._interval_s = interval_s
         self.call(protocol.Subscribe(interval_s))
         while (frame := self._frames.get()) is not None:
             yield frame
@@ -96,7 +98,13 @@ class HelperClient:
     def _deliver(self, line: bytes) -> None:
         if not line:
             return
-        reply = protocol.decode_reply(line)
+        try:
+            reply = protocol.decode_reply(line)
+        except BadMessage:
+            return  # the half line of a helper that was killed while it wrote
+        if reply.id == 0 and reply.info is not None:
+            self._start_again()
+            return
         if reply.frame is not None:
             self._offer(reply.frame)
             return
@@ -104,6 +112,18 @@ class HelperClient:
             future = self._waiting.pop(reply.id, None)
         if future:
             future.set_result(reply)
+
+    def _start_again(self) -> None:
+        """The helper died and another took its place: what was asked of the old one is lost, the stream goes on."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        lost = HelperGone("The helper ended while it worked, and was started again.", "Try once more.")
+        for future in waiting.values():
+            future.set_exception(lost)
+        if self._interval_s:
+            subscribe = Request(next(self._ids), protocol.Subscribe(self._interval_s))
+            with self._write_lock, contextlib.suppress(OSError):
+                self._link.sendall(protocol.encode(subscribe))
 
     def _offer(self, frame: Frame | None) -> None:
         while True:

@@ -46,14 +46,14 @@ def main() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/sys/kernel/sysrq").write_text("1")
         Path("/proc/sys/kernel/printk_devkmsg").write_text("on")
-    helper = _fork_helper()
+    helper = _fork_helper(successor=False)
     while True:
         try:
             ended, _ = os.wait()
         except ChildProcessError:
             ended = helper
         if ended == helper:
-            helper = _fork_helper()
+            helper = _fork_helper(successor=True)
 
 
 def _mount() -> None:
@@ -62,19 +62,19 @@ def _mount() -> None:
         libc.mount(kind.encode(), where.encode(), kind.encode(), 0, None)
 
 
-def _fork_helper() -> int:
+def _fork_helper(*, successor: bool) -> int:
     child = os.fork()
     if child:
         return child
     try:
-        _serve()
+        _serve(successor=successor)
     except BaseException as error:  # noqa: BLE001 - a child must never fall through into the first process's code
         print(f"SCHEDTUI AGENT FAILED: {type(error).__name__}: {error}", flush=True)
         time.sleep(1)
     os._exit(1)
 
 
-def _serve() -> None:
+def _serve(*, successor: bool) -> None:
     os.setsid()
     workloads = Workloads.prepare()
     become_realtime()
@@ -93,7 +93,8 @@ def _serve() -> None:
     port = _open_port()
     print(READY + os.ttyname(port) if os.isatty(port) else READY + "virtio", flush=True)
     while True:
-        server.serve(Channel(port, port))
+        server.serve(Channel(port, port), successor=successor)
+        successor = False
 
 
 def _ready_sampler() -> Sampler:

@@ -70,10 +70,19 @@ class Server:
         for work in (self._do_acts, self._stream, self._watch, *[self._run_commands] * _MAX_COMMANDS):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
-    def serve(self, channel: Channel) -> None:
-        """Answer one client until it goes away; then everything that it asked for ends."""
+    def serve(self, channel: Channel, *, successor: bool = False) -> None:
+        """Answer one client until it goes away; then everything that it asked for ends.
+
+        A ``successor`` of a helper that died tells the client so, after ending the line that may have been cut.
+        """
         become_realtime()
         self._channel = channel
+        if successor:
+            with contextlib.suppress(OSError):
+                os.write(channel.write_fd, b"\n")
+            self._send(Reply(0, info=self._info))
+            text = f"The helper was ended and started again; {self.control.scheduler().name} runs"
+            self._announce(Event(time=time.time(), kind="warning", text=text))
         try:
             self._read_requests(channel)
         finally:
