@@ -1,0 +1,279 @@
+"""Compile a policy or a probe with clang, once for each content.
+
+The object depends on the source's bytes, its headers, the compiler and the flags, and on nothing else: not on the
+folder, the time or the user. Loading it is ``loader``'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import re
+import resource
+import select
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from schedtui import paths
+from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
+
+OLDEST_CLANG = 16
+TIME_LIMIT_S = 20.0
+_MEMORY_LIMIT_BYTES = 4 << 30
+_OBJECT_LIMIT_BYTES = 3 << 20
+"""What fits into one message to the helper."""
+_SOURCE_LIMIT_BYTES = 1 << 20
+_MOST_DETAIL_LINES = 40
+
+_INSTALL_CLANG = (
+    "Debian, Ubuntu: sudo apt install clang-19 · Fedora: sudo dnf install clang · Arch: sudo pacman -S clang"
+)
+_INSTALL_HEADERS = (
+    "Debian, Ubuntu: sudo apt install libbpf-dev · Fedora: sudo dnf install libbpf-devel · Arch: sudo pacman -S libbpf"
+)
+
+_TARGET_ARCH = {
+    "x86_64": "x86",
+    "aarch64": "arm64",
+    "riscv64": "riscv",
+    "ppc64le": "powerpc",
+    "s390x": "s390",
+    "loongarch64": "loongarch",
+}
+_HEADER_FOLDERS = (Path("/usr/include"), Path("/usr/local/include"))
+_CLANG_NAME = re.compile(r"clang(?:-(\d+))?")
+_VERSION = re.compile(r"\bclang version (\d+)")
+_LOCATED_ERROR = re.compile(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE)
+_ANY_ERROR = re.compile(r"\berror: (?P<text>.*)$", re.MULTILINE)
+_ENTRY_MAGIC = b"schedtui object 1\n"
+
+
+class Clang(NamedTuple):
+    """A compiler that is new enough; ``version`` is the first line it says of itself."""
+
+    path: str
+    version: str
+
+
+def compile_bpf(source: Path, *, cache: Path | None = None, time_limit_s: float = TIME_LIMIT_S) -> bytes:
+    """The object of a ``.bpf.c`` file, for this machine's architecture.
+
+    ``cache`` is a folder of earlier objects, by default the user's; one that cannot be written is done without.
+    A compiler that needs longer than ``time_limit_s`` (of waiting) or 20 s (of computing) is stopped.
+    Raises BadFile, MissingTool, CompileFailed (its message begins ``NAME.bpf.c:LINE:``).
+    """
+    folder = paths.cache_dir() / "objects" if cache is None else cache
+    clang = _find_clang(folder)
+    command = [clang.path, *_flags(), "-c", "-o", "-", "--", source.name]
+    key = _key(source, clang, command)
+    entry = folder / key
+    known = _read_entry(entry)
+    if known is not None:
+        return known
+    compiled = _run_clang(source, command, time_limit_s)
+    if _key(source, clang, command) == key:  # else it was edited under the compiler
+        _write_entry(entry, compiled)
+    return compiled
+
+
+def find_clang() -> Clang:
+    """The newest clang of at least version 16 in PATH. Raises MissingTool."""
+    return _find_clang(paths.cache_dir() / "objects")
+
+
+def _find_clang(folder: Path) -> Clang:
+    best, best_major, too_old = None, 0, 0
+    for candidate in _clangs_in_path():
+        version = _version_of(candidate, folder)
+        found = _VERSION.search(version)
+        major = int(found[1]) if found else 0
+        too_old = max(too_old, major)
+        if major >= OLDEST_CLANG and major > best_major:
+            best, best_major = Clang(candidate, version), major
+    if best is None:
+        what = f"clang {too_old} is too old" if too_old else "clang is not installed"
+        raise MissingTool(f"{what}: compiling policies needs clang {OLDEST_CLANG} or newer.", _INSTALL_CLANG)
+    return best
+
+
+def _clangs_in_path() -> list[str]:
+    found = []
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            found += [
+                each.path
+                for each in os.scandir(folder or ".")
+                if _CLANG_NAME.fullmatch(each.name) and os.access(each.path, os.X_OK)
+            ]
+    return sorted(found)
+
+
+def _version_of(clang: str, folder: Path) -> str:
+    """What a compiler says of itself; remembered as long as its file does not change, for asking takes 50 ms."""
+    with contextlib.suppress(OSError):
+        real = Path(clang).resolve(strict=True)
+        status = real.stat()
+        identity = f"{real} {status.st_size} {status.st_mtime_ns}"
+        entry = folder / f"clang-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        known = _read_entry(entry)
+        if known is not None:
+            return known.decode("utf-8", "replace")
+        version = _ask_version(clang)
+        _write_entry(entry, version.encode())
+        return version
+    return ""
+
+
+def _ask_version(clang: str) -> str:
+    try:
+        asked = subprocess.run(
+            [clang, "--version"], capture_output=True, text=True, timeout=TIME_LIMIT_S, env=_environment(), check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return asked.stdout.partition("\n")[0].strip()
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the user's that could change what comes out."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0"}
+
+
+def _flags() -> list[str]:
+    machine = platform.machine()
+    if machine not in _TARGET_ARCH:
+        raise MissingTool(f"Policies cannot be compiled for {machine} processors.")
+    include = _our_headers()
+    return [
+        *("-g", "-O2", "-Wall", "-target", "bpf", "-mcpu=v3"),
+        f"-D__TARGET_ARCH_{_TARGET_ARCH[machine]}",
+        f"-I{include}",
+        f"-I{_libbpf_headers()}",
+        f"-ffile-prefix-map={include}=include",
+        *("-fdebug-compilation-dir=.", "-fno-ident", "-fno-color-diagnostics", "-fno-crash-diagnostics"),
+        "-ferror-limit=10",
+    ]
+
+
+def _our_headers() -> Path:
+    return paths.shipped("bpf") / "include"
+
+
+@functools.cache
+def _libbpf_headers() -> Path:
+    for folder in _HEADER_FOLDERS:
+        if (folder / "bpf" / "bpf_helpers.h").is_file():
+            return folder
+    raise MissingTool("The headers of libbpf are not installed: compiling policies needs them.", _INSTALL_HEADERS)
+
+
+def _key(source: Path, clang: Clang, command: list[str]) -> str:
+    """Names the object by everything that it is made of."""
+    ours, installed = _our_headers(), _libbpf_headers() / "bpf"
+    headers = [*sorted(ours.rglob("*.h")), *sorted(installed.glob("*.h")), *sorted(source.parent.glob("*.h"))]
+    try:
+        if source.stat().st_size > _SOURCE_LIMIT_BYTES:
+            raise BadFile(f"{source.name} is longer than 1 MB: that is no policy.")
+        parts = [source.name.encode(), source.read_bytes(), *(each.read_bytes() for each in headers)]
+    except OSError as error:
+        raise BadFile(f"{error.filename or source} cannot be read: {error.strerror}.") from error
+    flags = [each.replace(str(ours), "include") for each in command[1:]]
+    parts += [clang.version.encode(), *(each.encode() for each in flags), *(each.name.encode() for each in headers)]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+def _read_entry(entry: Path) -> bytes | None:
+    """What was stored, or None when it is not there or not what was stored."""
+    with contextlib.suppress(OSError):
+        content = entry.read_bytes()
+        digest, _, payload = content.removeprefix(_ENTRY_MAGIC).partition(b"\n")
+        if (
+            content.startswith(_ENTRY_MAGIC)
+            and digest.decode("ascii", "replace") == hashlib.sha256(payload).hexdigest()
+        ):
+            return payload
+    return None
+
+
+def _write_entry(entry: Path, payload: bytes) -> None:
+    """Store for the next time, whole or not at all; a cache that cannot be written costs time and nothing else."""
+    with contextlib.suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=entry.parent, prefix=".new-", delete=False) as new:
+            try:
+                new.write(_ENTRY_MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+                new.close()
+                Path(new.name).replace(entry)
+            except OSError:
+                Path(new.name).unlink(missing_ok=True)
+                raise
+
+
+def _run_clang(source: Path, command: list[str], time_limit_s: float) -> bytes:
+    """Compile in the source's own folder. Output goes to memory files, so that nothing is left behind."""
+    with os.fdopen(os.memfd_create("object"), "w+b") as out, os.fdopen(os.memfd_create("messages"), "w+b") as err:
+        try:
+            process = subprocess.Popen(
+                command, cwd=source.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment()
+            )
+        except OSError as error:
+            raise MissingTool(f"{command[0]} cannot be started: {error.strerror}.", _INSTALL_CLANG) from error
+        with process:
+            _limit(process.pid)
+            ended = _wait(process, time_limit_s)
+        out.seek(0)
+        err.seek(0)
+        messages = err.read(256 << 10).decode("utf-8", "replace")
+        if not ended:
+            raise CompileFailed(
+                f"{source.name}: clang did not finish within {time_limit_s:g} s, so it was stopped.",
+                "Look for macros or includes that expand without end.",
+            )
+        if process.returncode != 0:
+            raise _failed(source, process.returncode, messages)
+        return out.read()
+
+
+def _limit(pid: int) -> None:
+    """Set from outside: a fork hook of Python's is not safe in a program with threads."""
+    limits = (
+        (resource.RLIMIT_CPU, round(TIME_LIMIT_S)),
+        (resource.RLIMIT_AS, _MEMORY_LIMIT_BYTES),
+        (resource.RLIMIT_FSIZE, _OBJECT_LIMIT_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    )
+    with contextlib.suppress(ProcessLookupError):
+        for what, most in limits:
+            resource.prlimit(pid, what, (most, most))
+
+
+def _wait(process: subprocess.Popen[bytes], time_limit_s: float) -> bool:
+    """Whether it ended by itself in time."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        readable, _, _ = select.select([pidfd], [], [], time_limit_s)
+    finally:
+        os.close(pidfd)
+        process.kill()
+    return bool(readable)
+
+
+def _failed(source: Path, code: int, messages: str) -> CompileFailed:
+    text = messages.replace(f"{_our_headers()}/", "").replace(f"{source.parent}/", "")
+    details = "\n".join(text.splitlines()[:_MOST_DETAIL_LINES])
+    located, anywhere = _LOCATED_ERROR.search(text), _ANY_ERROR.search(text)
+    if located:
+        file = located["file"].removeprefix("./")
+        return CompileFailed(f"{file}:{located['line']}: {located['text']}", details=details)
+    if anywhere:
+        return CompileFailed(f"{source.name}: {anywhere['text']}", details=details)
+    stopped = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return CompileFailed(f"{source.name}: clang gave up ({stopped}).", details=details)
