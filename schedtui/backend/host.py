@@ -123,9 +123,7 @@ class HostMachine:
 
     def _refusal(self) -> NotPermitted:
         info = self._info or _describe(self._root)
-        return NotPermitted(
-            info.reason, "Open the lab (m, or --machine lab): a real kernel with sched_ext, in a window."
-        )
+        return NotPermitted(info.reason, "Open the lab (m, or --machine lab): a real kernel with sched_ext.")
 
     def _with_owner(self, scheduler: Scheduler) -> Scheduler:
         """Names the program behind a scheduler, looked up once for each time that one is enabled."""
