@@ -64,7 +64,7 @@ class LabMachine:
             stage("kernel: looking for one with sched_ext", 0)
             kernel = find_kernel(self._kernel, stage)
             plan = plan_image(compile_bpf(probe_source()))
-            shape = Shape(qemu.path, qemu.version, kernel.image, self._cpus, MEMORY_MIB, plan)
+            shape = Shape(qemu.path, ".".join(map(str, qemu.version)), kernel.image, self._cpus, MEMORY_MIB, plan)
             guest, hello, mended = Snapshots(paths.cache_dir() / "lab").open(shape, stage)
             self._guest = guest
             if self._closed or hello.info is None:

@@ -16,7 +16,6 @@ import time
 import tty
 from pathlib import Path
 
-from schedtui.backend.bpf import loader
 from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.server import Channel, Server
 from schedtui.backend.model import MachineInfo
@@ -99,7 +98,6 @@ def _serve(*, successor: bool) -> None:
 
 def _ready_sampler() -> Sampler:
     """Made before the snapshot is taken, so that a restored guest does not load the probe anew."""
-    loader.libbpf_version()
     return make_sampler(PROBE.read_bytes() if PROBE.exists() else None)
 
 

@@ -43,7 +43,7 @@ class GuestConfig:
             accel = ["-accel", "kvm", "-cpu", "host"]
         else:
             accel = ["-accel", f"tcg,thread={'single' if many else 'multi'}", "-cpu", "max"]
-        append = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off" + (" cpuhp.parallel=0" if many else "")
+        append = "console=ttyS0 quiet panic=-1 mitigations=off" + (" cpuhp.parallel=0" if many else "")
         return [
             *accel,
             *("-smp", f"{self.cpus},sockets=1,cores={self.cpus},threads=1"),

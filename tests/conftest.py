@@ -1,0 +1,64 @@
+"""What several areas of tests share: a real lab, and the kernels that it is tried on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from schedtui.backend.lab import LabMachine
+from schedtui.backend.microvm.kernels import fetch_kernel
+from schedtui.backend.model import Event, Frame
+
+OLDEST, DEFAULT, NEWEST = "6.16", "6.18", "7.3"
+SOURCES = Path(__file__).parent / "bpf"
+
+
+def quiet(_stage: str, _seconds: float) -> None:
+    """A progress that nobody watches."""
+
+
+def until(condition: Callable[[], bool], limit_s: float = 20) -> bool:
+    """Whether something becomes true before the limit; for what another process does."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def wait_for_event(frames: Iterator[Frame], text: str, frames_at_most: int = 60) -> Event:
+    """The first event of the stream whose text holds ``text``."""
+    seen = []
+    for frame, _ in zip(frames, range(frames_at_most), strict=False):
+        for event in frame.events:
+            seen.append(event.text)
+            if text in event.text:
+                return event
+    raise AssertionError(f"no event with “{text}” among {seen}")
+
+
+def kernel_image(series: str) -> Path:
+    """A kernel of this series from the cache, fetched when it is not there yet."""
+    return fetch_kernel(series, quiet).image
+
+
+@pytest.fixture
+def lab() -> Iterator[LabMachine]:
+    """A fresh guest with the default kernel and two CPUs."""
+    machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
+    machine.open(quiet)
+    yield machine
+    machine.close()
+
+
+@pytest.fixture(params=[OLDEST, NEWEST])
+def each_kernel(request: pytest.FixtureRequest) -> Iterator[LabMachine]:
+    """A fresh guest on the oldest, then on the newest kernel that works."""
+    machine = LabMachine(kernel=kernel_image(request.param), cpus=2)
+    machine.open(quiet)
+    yield machine
+    machine.close()

@@ -1,0 +1,177 @@
+"""Guests come from snapshots, alone, and leave nothing behind, whatever happens to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from schedtui import paths
+from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
+from schedtui.backend.lab import LabMachine
+from tests.conftest import DEFAULT, kernel_image, quiet, until
+
+pytestmark = pytest.mark.lab
+
+OPEN_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from schedtui.backend.lab import LabMachine
+machine = LabMachine(kernel=Path(sys.argv[1]), cpus=2)
+machine.open(lambda text, seconds: print(text, flush=True))
+print("OPEN", flush=True)
+time.sleep(60)
+"""
+
+
+def children_named(name: str) -> list[psutil.Process]:
+    return [each for each in psutil.Process().children(recursive=True) if name in each.name()]
+
+
+def qemus() -> set[int]:
+    return {each.pid for each in psutil.process_iter(["name"]) if "qemu-system" in (each.info["name"] or "")}
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder of the test's own, with the kernels of the real one."""
+    kernel_image(DEFAULT)
+    real = paths.cache_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = paths.cache_dir()
+    own.mkdir(parents=True)
+    shutil.copytree(real / "kernels", own / "kernels", symlinks=True)
+    yield own
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def only_snapshot(cache: Path) -> Path:
+    (found,) = (cache / "lab").glob("*/snapshot")
+    return found
+
+
+def test_the_first_opening_shows_its_stages_and_a_damaged_snapshot_is_built_again(own_cache: Path) -> None:
+    stages: list[str] = []
+    machine = LabMachine(cpus=2)
+    machine.open(lambda text, _seconds: stages.append(text.split(":")[0]))
+    machine.close()
+    assert [*dict.fromkeys(stages)] == ["kernel", "guest image", "boot", "snapshot"]
+
+    for damage in ("cut", "overwritten", "kept-time"):
+        snapshot = only_snapshot(own_cache)
+        times = snapshot.stat()
+        with snapshot.open("r+b") as file:
+            if damage == "cut":
+                file.truncate(times.st_size // 2)
+            else:
+                file.seek(0)
+                file.write(os.urandom(1 << 20))
+        if damage == "kept-time":
+            os.utime(snapshot, ns=(times.st_atime_ns, times.st_mtime_ns))
+        again = LabMachine(cpus=2)
+        again.open(quiet)
+        first = next(again.frames(0.2))
+        again.close()
+        assert "built again" in first.events[0].text, damage
+
+    stages.clear()
+    whole = LabMachine(cpus=2)
+    whole.open(lambda text, _seconds: stages.append(text.split(":")[0]))
+    whole.close()
+    assert "boot" not in stages
+
+
+def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_cache: Path) -> None:
+    machine = LabMachine(cpus=2)
+
+    def kill_at_boot(text: str, _seconds: float) -> None:
+        if text.startswith("boot"):
+            subprocess.Popen(["sh", "-c", f"sleep 1; pkill -9 -P {os.getpid()} qemu-system"])
+
+    with pytest.raises(LabFailed, match="QEMU|stopped"):
+        machine.open(kill_at_boot)
+    machine.close()
+    assert not children_named("qemu")
+    assert not list((own_cache / "lab").glob("*/snapshot")) and not list((own_cache / "lab").glob(".building-*"))
+
+
+@pytest.mark.parametrize("moment", ["boot:", "OPEN"])
+def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: str) -> None:
+    before = qemus()
+    kernel = kernel_image(DEFAULT)
+    program = subprocess.Popen(
+        [sys.executable, "-c", OPEN_AND_WAIT, str(kernel)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert program.stdout
+    for line in program.stdout:
+        if line.startswith(moment):
+            break
+    assert until(lambda: bool(qemus() - before), 5)
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    assert until(lambda: qemus() <= before, 5)
+
+    machine = LabMachine(kernel=kernel, cpus=2)
+    machine.open(quiet)
+    machine.close()
+    assert not list((own_cache / "lab").glob(".building-*"))
+
+
+def test_kill_9_of_qemu_ends_the_stream_with_a_sentence(lab: LabMachine) -> None:
+    frames = lab.frames(0.2)
+    next(frames)
+    lab.guest.qemu.process.kill()
+    with pytest.raises(LabFailed, match="ended unexpectedly"):
+        for _ in frames:
+            pass
+    with pytest.raises(SchedtuiError):
+        lab.scheduler()
+
+
+def test_two_labs_at_once_have_a_guest_each(lab: LabMachine) -> None:
+    other = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
+    other.open(quiet)
+    other.run(["sh", "-c", "echo here > /tmp/mark"], 10)
+    assert lab.run(["cat", "/tmp/mark"], 10).exit_code != 0
+    other.close()
+    assert lab.scheduler().name == "EEVDF"
+
+
+def test_closing_leaves_no_process_and_no_file(lab: LabMachine) -> None:
+    files = set(Path(os.environ.get("TMPDIR", "/tmp")).iterdir())
+    pid = lab.guest.qemu.process.pid
+    lab.close()
+    lab.close()
+    assert not psutil.pid_exists(pid)
+    assert set(Path(os.environ.get("TMPDIR", "/tmp")).iterdir()) <= files
+
+
+def test_the_guest_has_the_time_of_day(lab: LabMachine) -> None:
+    inside = float(lab.run(["python3", "-c", "import time; print(time.time())"], 20).output)
+    assert abs(inside - time.time()) < 30
+
+
+def test_a_file_that_is_no_kernel_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "vmlinuz"
+    image.write_text("I am a letter, not a kernel.")
+    with pytest.raises(KernelUnsuitable, match="not a"):
+        LabMachine(kernel=image).open(quiet)
+
+
+def test_a_full_disk_is_told_before_anything_is_built(own_cache: Path) -> None:
+    small = own_cache / "lab"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=True)
+    try:
+        with pytest.raises(LabFailed, match="MB are free"):
+            LabMachine(cpus=2).open(quiet)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
