@@ -1,0 +1,86 @@
+"""From a name to a running scheduler: what is asked for, checked (``resolve``), then done (``apply``).
+
+How a machine loads an object, and how long a scheduler stays, is left to others.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
+from schedtui.backend.library.catalogue import Library, check_settings
+from schedtui.backend.machine import Machine, Progress
+from schedtui.backend.model import Choice, Policy, Preset, Scheduler, Setting
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """What is to run. Without a policy: the kernel's own scheduler."""
+
+    policy: Policy | None
+    settings: dict[str, Setting]
+    """Only what differs from the policy's defaults."""
+    preset: Preset | None
+    reason: str
+    """Why this policy, in a sentence for the user; may be empty."""
+
+
+def resolve(library: Library, name: str, settings: dict[str, Setting] | None = None) -> Proposal:
+    """The proposal for a preset or a policy called ``name``; ``settings`` go over the preset's own.
+
+    Values may be text, as typed on a command line. Raises UnknownName and BadTunable, which name what is near.
+    """
+    wanted = settings or {}
+    found = library.find(name)
+    if isinstance(found, Policy):
+        return Proposal(policy=found, settings=check_settings(found, wanted), preset=None, reason="")
+    if not found.choices:
+        if wanted:
+            raise BadTunable("The kernel's own scheduler has no tunables here.", f"Leave out {', '.join(wanted)}.")
+        return Proposal(policy=None, settings={}, preset=found, reason=found.summary)
+    choice = _best_choice(library, found)
+    policy = library.policies[choice.policy]
+    return Proposal(
+        policy=policy,
+        settings=check_settings(policy, {**choice.settings, **wanted}),
+        preset=found,
+        reason=choice.reason,
+    )
+
+
+def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler:
+    """Compile the policy and load it in place of what runs; returns what the kernel reports then.
+
+    ``progress`` gets stages and the seconds since the call. Raises NotPermitted where nothing can be loaded,
+    and whatever the compiler (MissingTool, CompileFailed) and the machine (LoadRejected, PanicLatched, …) raise.
+    """
+    began = time.monotonic()
+
+    def stage(words: str) -> None:
+        progress(words, time.monotonic() - began)
+
+    info = machine.open(progress)
+    if proposal.policy is None:
+        stage(f"Giving the machine back to {info.default_scheduler}")
+        return machine.unload()
+    if not info.can_load:
+        raise NotPermitted(info.reason or "No scheduler can be loaded here.", "Try it in the lab: --machine lab.")
+    policy = proposal.policy
+    stage(f"Compiling {policy.name}")
+    obj = compile_bpf(Path(policy.source))
+    stage(f"Loading {policy.name} into Linux {info.kernel}")
+    return machine.load(policy.name, obj, proposal.settings)
+
+
+def _best_choice(library: Library, preset: Preset) -> Choice:
+    for choice in preset.choices:
+        if choice.policy in library.policies:
+            return choice
+    wanted = " or ".join(f"“{each.policy}”" for each in preset.choices)
+    raise UnknownName(
+        f"The preset “{preset.id}” wants the policy {wanted}, which the library does not have.",
+        "See schedtui doctor for problems of the library.",
+    )

@@ -1,0 +1,342 @@
+"""The library as it lies on disk: policies and presets, read from their TOML files and checked.
+
+A damaged entry is left out and named in ``problems``; it never hides the others. What a policy does to a
+kernel, and which settings a user wants, is left to others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from schedtui.backend.errors import BadTunable, UnknownName
+from schedtui.backend.model import Choice, Policy, Preset, Setting, Statistic, Tunable
+from schedtui.paths import shipped
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PATH_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+_Entry = TypeVar("_Entry")
+
+
+class Library(Struct, frozen=True):
+    """Everything that could be read. Presets keep the order of their file."""
+
+    policies: dict[str, Policy]
+    presets: dict[str, Preset]
+    problems: list[str]
+    """``file:line: what is wrong``, one for each entry that was left out or cannot be used."""
+
+    def policy(self, name: str) -> Policy:
+        """Raises UnknownName, with the names that are near."""
+        if name in self.policies:
+            return self.policies[name]
+        raise _unknown("policy", name, self.policies)
+
+    def preset(self, id: str) -> Preset:
+        """Raises UnknownName, with the names that are near."""
+        if id in self.presets:
+            return self.presets[id]
+        raise _unknown("preset", id, self.presets)
+
+    def find(self, name: str) -> Preset | Policy:
+        """The preset or the policy of that name; raises UnknownName, with the names that are near."""
+        if name in self.presets:
+            return self.presets[name]
+        if name in self.policies:
+            return self.policies[name]
+        raise _unknown("preset or policy", name, [*self.presets, *self.policies])
+
+
+class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    title: str
+    summary: str
+    description: str
+    source: str
+    for_whom: tuple[str, ...]
+    not_for: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    tunable: tuple[_TunableEntry, ...] = ()
+    statistic: tuple[_StatisticEntry, ...] = ()
+
+
+class _TunableEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    description: str
+    cost: str
+    unit: str = ""
+    default: Setting
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
+
+
+class _StatisticEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    description: str
+
+
+class _PresetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    title: str
+    summary: str
+    does: str
+    costs: str
+    choice: tuple[_ChoiceEntry, ...] = ()
+
+
+class _ChoiceEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    policy: str
+    reason: str
+    settings: dict[str, Setting] = field(default_factory=dict)
+
+
+class _Wrong(Exception):
+    """Something in a file, and the line it stands on (0: the whole file)."""
+
+    def __init__(self, what: str, line: int = 0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.line = line
+
+
+def load_library(folder: Path | None = None) -> Library:
+    """Read ``folder`` (default: the library that ships). Never raises for what lies in it: see ``problems``."""
+    folder = folder or shipped("library")
+    problems: list[str] = []
+    policies: dict[str, Policy] = {}
+    files = sorted(folder.glob("*/policy.toml"))
+    if not files:
+        problems.append(f"{folder}: holds no policy (no folder with a policy.toml)")
+    for path in files:
+        try:
+            policy = _read_policy(path)
+        except _Wrong as wrong:
+            problems.append(_located(path, wrong))
+        else:
+            policies[policy.name] = policy
+    presets = _read_presets(folder / "presets.toml", policies, problems)
+    return Library(policies, presets, problems)
+
+
+def check_setting(tunable: Tunable, value: Setting) -> Setting:
+    """``value`` as the tunable's own type; text such as ``3000`` or ``off`` is understood.
+
+    Raises BadTunable, which names the tunable and its range.
+    """
+    if isinstance(tunable.default, bool):
+        return _checked_flag(tunable, value)
+    if isinstance(tunable.default, int):
+        return _checked_number(tunable, value)
+    return _checked_text(tunable, value)
+
+
+def check_settings(policy: Policy, settings: dict[str, Setting]) -> dict[str, Setting]:
+    """Each setting checked; raises BadTunable for one that the policy does not have, or that is out of range."""
+    tunables = {each.name: each for each in policy.tunables}
+    for name in settings:
+        if name not in tunables:
+            raise BadTunable(f"“{policy.name}” has no tunable called “{name}”.", _suggestion(name, tunables))
+    return {name: check_setting(tunables[name], value) for name, value in settings.items()}
+
+
+def range_of(tunable: Tunable) -> str:
+    """What may be set, in words: ``100 to 100000 µs``, ``on or off``, ``at most 15 bytes of text``."""
+    if isinstance(tunable.default, bool):
+        return "on or off"
+    if isinstance(tunable.default, int):
+        unit = f" {tunable.unit}" if tunable.unit else ""
+        return f"{tunable.minimum} to {tunable.maximum}{unit}"
+    return f"at most {tunable.max_length} bytes of text"
+
+
+def _checked_flag(tunable: Tunable, value: Setting) -> bool:
+    words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+    known = words.get(str(value).lower())
+    if known is None:
+        raise _out_of_range(tunable, value)
+    return known
+
+
+def _checked_number(tunable: Tunable, value: Setting) -> int:
+    try:
+        number = int(value, 0) if isinstance(value, str) else value
+    except ValueError:
+        raise _out_of_range(tunable, value) from None
+    low, high = tunable.minimum, tunable.maximum
+    if isinstance(number, bool) or (low is not None and number < low) or (high is not None and number > high):
+        raise _out_of_range(tunable, value)
+    return number
+
+
+def _checked_text(tunable: Tunable, value: Setting) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value.encode()) > (tunable.max_length or 0):
+        raise _out_of_range(tunable, value)
+    return value
+
+
+def _out_of_range(tunable: Tunable, value: Setting) -> BadTunable:
+    shown = str(value) if len(str(value)) <= 60 else f"{str(value)[:60]}…"
+    return BadTunable(f"{tunable.name} cannot be “{shown}”.", f"It takes {range_of(tunable)}.")
+
+
+def _read_policy(path: Path) -> Policy:
+    data, text = _read_toml(path)
+    entry = _converted(data, _PolicyFile, text, "")
+    if not _NAME.match(entry.name) or entry.name != path.parent.name:
+        raise _Wrong(f"name is “{entry.name}”, but the folder is called “{path.parent.name}”", _line(text, "name"))
+    source = path.parent / entry.source
+    if source.parent != path.parent or not source.is_file():
+        raise _Wrong(f"source “{entry.source}” is not a file of this folder", _line(text, "source"))
+    tunables = tuple(Tunable(**msgspec.structs.asdict(each)) for each in entry.tunable)
+    for index, tunable in enumerate(tunables):
+        where = _line(text, "name", f"[[tunable]]:{index}")
+        _check_tunable(tunable, where)
+        if any(tunable.name == each.name for each in tunables[:index]):
+            raise _Wrong(f"{tunable.name} is listed twice", where)
+    return Policy(
+        name=entry.name,
+        title=entry.title,
+        summary=entry.summary,
+        description=entry.description.strip(),
+        for_whom=entry.for_whom,
+        not_for=entry.not_for,
+        limits=entry.limits,
+        tunables=tunables,
+        statistics=tuple(Statistic(name=each.name, description=each.description) for each in entry.statistic),
+        folder=str(path.parent),
+        source=str(source),
+    )
+
+
+def _check_tunable(tunable: Tunable, line: int) -> None:
+    name = tunable.name
+    if not _IDENTIFIER.match(name):
+        raise _Wrong(f"“{name}” cannot be the name of a C global", line)
+    if isinstance(tunable.default, int) and not isinstance(tunable.default, bool):
+        low, high = tunable.minimum, tunable.maximum
+        if low is None or high is None:
+            raise _Wrong(f"{name} is a number: it needs a minimum and a maximum", line)
+        if low > high:
+            raise _Wrong(f"{name}'s minimum {low} is above its maximum {high}", line)
+    if isinstance(tunable.default, str) and tunable.max_length is None:
+        raise _Wrong(f"{name} is text: it needs a max_length", line)
+    try:
+        check_setting(tunable, tunable.default)
+    except BadTunable as bad:
+        raise _Wrong(f"the default of {bad.message[:-1]}: {bad.remedy}", line) from None
+
+
+def _read_presets(path: Path, policies: dict[str, Policy], problems: list[str]) -> dict[str, Preset]:
+    presets: dict[str, Preset] = {}
+    try:
+        data, text = _read_toml(path)
+        entries = data.pop("preset", [])
+        if data or not isinstance(entries, list) or not entries:
+            raise _Wrong("must hold [[preset]] entries and nothing else")
+    except _Wrong as wrong:
+        problems.append(_located(path, wrong))
+        return presets
+    for index, entry in enumerate(entries):
+        table = f"[[preset]]:{index}"
+        try:
+            preset = _preset_of(_converted(entry, _PresetEntry, text, table))
+            if preset.id in presets or preset.id in policies:
+                raise _Wrong(f"“{preset.id}” is already the name of another preset or policy", _line(text, "id", table))
+        except _Wrong as wrong:
+            problems.append(_located(path, wrong))
+            continue
+        presets[preset.id] = preset
+        for choice in preset.choices:
+            what = _fault_of_choice(choice, policies)
+            if what:
+                problems.append(_located(path, _Wrong(f"{preset.id}: {what}", _line(text, "", table))))
+    return presets
+
+
+def _preset_of(entry: _PresetEntry) -> Preset:
+    choices = tuple(Choice(policy=each.policy, reason=each.reason, settings=each.settings) for each in entry.choice)
+    return Preset(
+        id=entry.id, title=entry.title, summary=entry.summary, does=entry.does, costs=entry.costs, choices=choices
+    )
+
+
+def _fault_of_choice(choice: Choice, policies: dict[str, Policy]) -> str:
+    if choice.policy not in policies:
+        return f"there is no usable policy called “{choice.policy}”"
+    try:
+        check_settings(policies[choice.policy], choice.settings)
+    except BadTunable as bad:
+        return f"{bad.message} {bad.remedy}"
+    return ""
+
+
+def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except OSError as error:
+        raise _Wrong(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _Wrong("is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line (\d+)", str(error))
+        what = re.sub(r" \(at .*\)", "", str(error))
+        raise _Wrong(f"is not TOML: {what}", int(place[1]) if place else 0) from error
+
+
+def _converted(data: object, kind: type[_Entry], text: str, table: str) -> _Entry:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        what = re.sub("Object (missing) required field|Object contains (unknown) field", r"\1\2", what)
+        key = ""
+        for word, number in _PATH_STEP.findall(path):
+            if number:
+                table = table or f"[[{key}]]:{number}"
+                key = ""
+            else:
+                key = word
+        named = re.search(r"(?:missing|unknown) `(\w+)`", what)
+        line = _line(text, key or (named[1] if named else ""), table)
+        raise _Wrong(what.replace("`", "") + (f" in {key}" if key else ""), line) from None
+
+
+def _line(text: str, key: str, table: str = "") -> int:
+    """The line where ``key`` is set, in the n-th table ``[[name]]:n`` when one is named; else that table's own line."""
+    header, _, number = table.partition(":")
+    seen, here = -1, 1
+    for line, content in enumerate(text.splitlines(), 1):
+        stripped = content.strip()
+        if header and stripped.startswith(header):
+            seen += 1
+            if seen == int(number):
+                here = line
+        elif key and re.match(rf"{re.escape(key)}\s*=", stripped) and (not header or seen == int(number)):
+            return line
+    return here
+
+
+def _located(path: Path, wrong: _Wrong) -> str:
+    return f"{path}:{wrong.line}: {wrong.what}" if wrong.line else f"{path}: {wrong.what}"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
+    return UnknownName(f"There is no {what} called “{name}”.", _suggestion(name, known))
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = f"There are: {', '.join(names)}." if names else "It has none."
+    return f"Did you mean “{near[0]}”? {listed}" if near else listed
