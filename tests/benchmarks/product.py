@@ -1,0 +1,199 @@
+"""The product's numbers: how long a person waits, and what the dashboard costs. ``make bench`` prints them.
+
+Each line is a median over runs, with the range; conditions (machine, kernel, versions) come first. A number is measured
+here and asserted nowhere: what must hold is in the tests.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import pty
+import re
+import select
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import psutil
+
+from schedtui.backend.deploy import apply, resolve
+from schedtui.backend.lab import LabMachine, default_cpus
+from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.provision import find_qemu
+
+COMMAND = Path(sys.executable).parent / "schedtui"
+_ESCAPES = re.compile(rb"\x1b(\[[0-9;:?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>PX^_])")
+_SYSRQ = """echo S > /proc/sysrq-trigger
+read state < /sys/kernel/sched_ext/state
+while [ "$state" != disabled ]; do read state < /sys/kernel/sched_ext/state; done"""
+
+
+def quiet(_stage: str, _seconds: float) -> None:
+    """Nobody watches a benchmark's progress."""
+
+
+class Terminal:
+    """A program in a terminal of its own, whose output is read as a terminal would."""
+
+    def __init__(self, command: list[str], columns: int = 160, lines: int = 45) -> None:
+        self.began = time.monotonic()
+        self.pid, self.descriptor = pty.fork()
+        if not self.pid:
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
+            os.execvp(command[0], command)
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.output = b""
+
+    def read(self, seconds: float) -> bool:
+        """Take what comes within this time; False when the program ended."""
+        if select.select([self.descriptor], [], [], seconds)[0]:
+            try:
+                self.output += os.read(self.descriptor, 1 << 16)
+            except OSError:
+                return False
+        return True
+
+    def drain(self, seconds: float) -> None:
+        """Keep reading for this long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and self.read(left):
+            pass
+
+    def close(self) -> None:
+        """Press q, and make sure."""
+        os.write(self.descriptor, b"q")
+        self.drain(1)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.descriptor)
+
+
+def first_frame_s(*arguments: str) -> float:
+    """Seconds from the command until a CPU's measured share stands on the screen."""
+    terminal = Terminal([str(COMMAND), *arguments])
+    try:
+        while not re.search(rb"\d ?%", _ESCAPES.sub(b"", terminal.output)):
+            if not terminal.read(10) or time.monotonic() - terminal.began > 10:
+                return float("nan")
+        return time.monotonic() - terminal.began
+    finally:
+        terminal.close()
+
+
+def dashboard_cost(seconds: float = 20) -> tuple[float, float]:
+    """Share of one core in percent and resident MB of the program and its children, after 5 s of settling."""
+    terminal = Terminal([str(COMMAND)])
+    try:
+        terminal.drain(5)
+        family = [psutil.Process(terminal.pid), *psutil.Process(terminal.pid).children(recursive=True)]
+        before = sum(_cpu_s(each) for each in family)
+        began = time.monotonic()
+        terminal.drain(seconds)
+        used = sum(_cpu_s(each) for each in family) - before
+        return 100 * used / (time.monotonic() - began), sum(each.memory_info().rss for each in family) / 1e6
+    finally:
+        terminal.close()
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def lab_open_s() -> float:
+    """Seconds to a lab that answers, from its snapshot."""
+    machine = LabMachine()
+    began = time.monotonic()
+    machine.open(quiet)
+    took = time.monotonic() - began
+    machine.close()
+    return took
+
+
+def applied_s(machine: LabMachine, policy: str) -> float:
+    """Seconds from the decision to the kernel's ``enabled``, compiler included (its cache is warm)."""
+    began = time.monotonic()
+    apply(machine, resolve(load_library(), policy, {}), quiet)
+    return time.monotonic() - began
+
+
+def panic_s(machine: LabMachine) -> float:
+    """Seconds from the call that F12 makes until the kernel's ``disabled`` was read back."""
+    began = time.monotonic()
+    machine.panic()
+    took = time.monotonic() - began
+    machine.unlatch()
+    return took
+
+
+def bare_sysrq_s(machine: LabMachine) -> float:
+    """Seconds of a bare sysrq S in the same guest, less what starting the shell takes."""
+    with_sysrq = machine.run(["sh", "-c", _SYSRQ], 30).seconds
+    machine.unload()
+    return with_sysrq - min(machine.run(["sh", "-c", "read state < /proc/version"], 30).seconds for _ in range(3))
+
+
+def report(label: str, values: list[float], unit: str, goal: str, form: str = ".2f") -> None:
+    """One line: median, range, goal."""
+    middle = statistics.median(values)
+    click.echo(
+        f"{label:<52} {middle:{form}} {unit}  ({min(values):{form}} to {max(values):{form}}, n={len(values)})  goal {goal}"
+    )
+
+
+def repeat(count: int, measure: Callable[[], float]) -> list[float]:
+    """The values of ``count`` runs."""
+    return [measure() for _ in range(count)]
+
+
+@click.command()
+@click.option("--runs", default=9, help="Runs of each quick measurement.")
+def main(runs: int) -> None:
+    """Print the product's numbers."""
+    version = ".".join(map(str, find_qemu().version))
+    click.echo(
+        f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, QEMU {version}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+    lab_open_s()
+    report("first painted live frame, host", repeat(runs, first_frame_s), "s", "≤ 0.5")
+    report("lab open from its snapshot", repeat(runs, lab_open_s), "s", "≤ 1.0")
+    machine = LabMachine()
+    machine.open(quiet)
+    click.echo(f"guest: {machine.open(quiet).kernel}, {default_cpus()} CPUs, {machine.open(quiet).note}")
+    for loads in ((), ("hogs",)):
+        for kind in loads:
+            machine.start_workload(kind)
+        beside = " beside hogs" if loads else ""
+        applies: list[float] = []
+        panics: list[float] = []
+        bare: list[float] = []
+        for _ in range(runs):
+            applies.append(applied_s(machine, "fair"))
+            time.sleep(1)
+            panics.append(panic_s(machine))
+            apply(machine, resolve(load_library(), "fair", {}), quiet)
+            time.sleep(1)
+            bare.append(bare_sysrq_s(machine))
+        report(f"apply in the lab{beside}", applies, "s", "≤ 3")
+        report(f"panic, call to disabled{beside}", panics, "s", "≤ 1.5 × sysrq", ".3f")
+        report(f"bare sysrq S to disabled{beside}", bare, "s", "", ".3f")
+        click.echo(f"panic / sysrq{beside}: {statistics.median(panics) / statistics.median(bare):.2f}")
+    machine.close()
+    percent, megabytes = dashboard_cost()
+    click.echo(
+        f"dashboard on the host, one frame a second: {percent:.2f} % of one core, {megabytes:.0f} MB (≤ 1 %, ≤ 80 MB)"
+    )
+
+
+if __name__ == "__main__":
+    main()
