@@ -15,7 +15,6 @@ import select
 import signal
 import statistics
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -145,9 +144,8 @@ def bare_sysrq_s(machine: LabMachine) -> float:
 def report(label: str, values: list[float], unit: str, goal: str, form: str = ".2f") -> None:
     """One line: median, range, goal."""
     middle = statistics.median(values)
-    click.echo(
-        f"{label:<52} {middle:{form}} {unit}  ({min(values):{form}} to {max(values):{form}}, n={len(values)})  goal {goal}"
-    )
+    spread = f"{min(values):{form}} to {max(values):{form}}, n={len(values)}"
+    click.echo(f"{label:<44} {middle:{form}} {unit}  ({spread}){'  goal ' + goal if goal else ''}")
 
 
 def repeat(count: int, measure: Callable[[], float]) -> list[float]:
