@@ -1,0 +1,351 @@
+"""The CPUs: how much each is used, how fast it runs, how many tasks wait for it.
+
+One bar a CPU while they fit, in as many columns as needed; past that, groups of CPUs that share a last-level cache, one
+sign a CPU, of which one can be opened; past that, signs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from schedtui.backend.model import CpuSample, Frame, MachineInfo
+from schedtui.widgets.glyphs import Glyphs
+from schedtui.widgets.panel import Line, Panel
+from schedtui.widgets.units import digits, fit, gigahertz
+
+GROUP_SIZE = 16
+"""CPUs in one group at most; a cache that more CPUs share is shown in several groups."""
+_COLUMN_GAP = 2
+_SMALLEST_BAR = 4
+_GOOD_BAR = 10
+
+
+@dataclass(frozen=True)
+class CpuGroup:
+    """CPUs that are shown together: all that share a cache, or a run of them."""
+
+    name: str
+    cpus: tuple[int, ...]
+
+    @property
+    def extent(self) -> str:
+        """The CPUs as ranges: ``0–7`` or ``0–3,8–11``."""
+        return ranges(self.cpus)
+
+
+def ranges(cpus: Sequence[int]) -> str:
+    """Numbers in ascending order as ranges."""
+    parts: list[str] = []
+    start = 0
+    for index in range(1, len(cpus) + 1):
+        if index == len(cpus) or cpus[index] != cpus[index - 1] + 1:
+            first, last = cpus[start], cpus[index - 1]
+            parts.append(str(first) if first == last else f"{first}–{last}")
+            start = index
+    return ",".join(parts)
+
+
+def groups_of(info: MachineInfo, cpus: Iterable[int]) -> list[CpuGroup]:
+    """The groups in which ``cpus`` are shown, by cache, in the order of their first CPU."""
+    cache = {place.cpu: place.llc for place in info.cpus}
+    by_cache: dict[int, list[int]] = {}
+    for cpu in sorted(cpus):
+        by_cache.setdefault(cache.get(cpu, 0), []).append(cpu)
+    return [
+        CpuGroup(f"L{number}", tuple(members[start : start + GROUP_SIZE]))
+        for number, (_, members) in enumerate(sorted(by_cache.items(), key=lambda each: each[1][0]))
+        for start in range(0, len(members), GROUP_SIZE)
+    ]
+
+
+class CpuPanel(Panel):
+    """Use, clock rate and queue of every CPU."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,left", "choose(-1)", "Previous group", show=False),
+        Binding("down,right", "choose(1)", "Next group", show=False),
+        Binding("enter", "open", "Open the group", show=False),
+        Binding("escape", "close", "All groups", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__("CPUs", id=id, classes=classes)
+        self.reset()
+
+    def reset(self) -> None:
+        self._info: MachineInfo | None = None
+        self._frame: Frame | None = None
+        self._samples: dict[int, CpuSample] = {}
+        self._cpus: list[int] = []
+        self._groups: list[CpuGroup] = []
+        self._chosen = 0
+        self._opened: CpuGroup | None = None
+        self._first_row = 0
+        self._is_grouped = False
+        self.redraw()
+
+    def show(self, info: MachineInfo, frame: Frame) -> None:
+        """Draw the CPUs of ``frame``. A CPU that ``info`` knows and the frame does not is offline."""
+        self._samples = {sample.cpu: sample for sample in frame.cpus}
+        cpus = sorted(self._samples.keys() | {place.cpu for place in info.cpus})
+        if cpus != self._cpus or info is not self._info:
+            self._cpus, self._groups = cpus, groups_of(info, cpus)
+            self._chosen = min(self._chosen, max(0, len(self._groups) - 1))
+        self._info, self._frame = info, frame
+        self.redraw()
+
+    def action_choose(self, step: int) -> None:
+        """Move to another group, or through the CPUs of the open one."""
+        if self._opened:
+            self._first_row += step
+        elif self._groups:
+            self._chosen = (self._chosen + step) % len(self._groups)
+        self.redraw()
+
+    def action_open(self) -> None:
+        """Show the CPUs of the chosen group one by one."""
+        if self._is_grouped and self._opened is None:
+            self._opened, self._first_row = self._groups[self._chosen], 0
+            self.redraw()
+
+    def action_close(self) -> None:
+        """Back to all groups."""
+        self._opened = None
+        self.redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys to others while there is nothing to choose."""
+        if action == "close":
+            return self._opened is not None
+        if action in ("choose", "open"):
+            return self._is_grouped or self._opened is not None
+        return True
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        self.heading, self.aside, self.note = "CPUs", "", ""
+        if self._frame is None:
+            return [[("waiting for the first sample", "faint")]]
+        if not self._cpus:
+            return [[("no CPU was reported", "muted")]]
+        self.heading = self._heading()
+        self.note = self._missing_note()
+        if self._opened:
+            self.heading = f"CPUs {self._opened.extent} of {len(self._cpus)} · esc: all"
+            return self._open_group(self._opened.cpus, width, height)
+        bars = self._bars(self._cpus, width, height)
+        self._set_grouped(bars is None)
+        if bars is not None:
+            return bars
+        return self._group_lines(width, height) or self._signs(width, height)
+
+    def _set_grouped(self, is_grouped: bool) -> None:
+        self._is_grouped = is_grouped
+        self.can_focus = is_grouped
+
+    def _heading(self) -> str:
+        return f"CPUs · {len(self._samples)} · {mean_use(self._samples.values()):.0f} % used"
+
+    def _missing_note(self) -> str:
+        assert self._frame is not None
+        reason = self._frame.missing.get("frequency", "")
+        return f"clock rate not available: {reason}" if reason else ""
+
+    # One bar a CPU
+
+    def _bars(self, cpus: Sequence[int], width: int, height: int) -> list[Line] | None:
+        """A bar for every CPU, in the fewest columns; None when they do not fit."""
+        label = len(str(cpus[-1]))
+        for columns in range(1, len(cpus) + 1):
+            rows = -(-len(cpus) // columns)
+            cell = (width - _COLUMN_GAP * (columns - 1)) // columns
+            if cell < label + 1 + _SMALLEST_BAR + 5:
+                return None
+            if rows <= height:
+                return self._columns(cpus, rows, columns, width)
+        return None
+
+    def _open_group(self, cpus: Sequence[int], width: int, height: int) -> list[Line]:
+        """The bars of one group, scrolled when there are too many."""
+        if bars := self._bars(cpus, width, height):
+            return bars
+        lines = self._columns(cpus, len(cpus), 1, width)
+        self._first_row = max(0, min(self._first_row, len(lines) - height))
+        return lines[self._first_row : self._first_row + height]
+
+    def _columns(self, cpus: Sequence[int], rows: int, columns: int, width: int) -> list[Line]:
+        cell = (width - _COLUMN_GAP * (columns - 1)) // columns
+        spare = width - _COLUMN_GAP * (columns - 1) - cell * columns
+        draw_cell, self.aside = self._cell_drawer(len(str(cpus[-1])), cell)
+        lines: list[Line] = []
+        for row in range(rows):
+            line: Line = []
+            for column in range(columns):
+                index = column * rows + row
+                if index >= len(cpus):
+                    break
+                if column:
+                    line.append((" " * (_COLUMN_GAP + (1 if column <= spare else 0)), "text"))
+                line += draw_cell(cpus[index])
+            lines.append(line)
+        return lines
+
+    def _cell_drawer(self, label: int, cell: int) -> tuple[Callable[[int], Line], str]:
+        """What draws one CPU in ``cell`` cells, and the headings of its last columns."""
+        samples = self._samples.values()
+        room = cell - label - 1 - 5
+        with_clock = any(sample.frequency_mhz is not None for sample in samples) and room - 6 >= _GOOD_BAR
+        room -= 6 if with_clock else 0
+        with_queue = any(sample.waiting_percent is not None for sample in samples) and room - 6 >= _GOOD_BAR
+        room -= 6 if with_queue else 0
+        glyphs = self.glyphs
+
+        def draw_cell(cpu: int) -> Line:
+            name = (f"{cpu:>{label}} ", "muted")
+            sample = self._samples.get(cpu)
+            if sample is None:
+                return [name, (fit("offline", room), "faint"), (" " * (cell - label - 1 - room), "text")]
+            line = [name, *use_bar(sample.used_percent, room, glyphs)]
+            line.append((f"{min(sample.used_percent, 100):4.0f}%", "text"))
+            if with_clock:
+                mhz = sample.frequency_mhz
+                line.append((f"{gigahertz(mhz) if mhz is not None else '–':>6}", "muted"))
+            if with_queue:
+                line.append(queue_span(sample.waiting_percent))
+            return line
+
+        return draw_cell, " used" + "   GHz" * with_clock + " queue" * with_queue
+
+    # Groups and signs
+
+    def _group_lines(self, width: int, height: int) -> list[Line] | None:
+        """A line for every group with its mean; None when they do not fit."""
+        longest = max(len(group.cpus) for group in self._groups)
+        name = max(len(group.name) for group in self._groups)
+        extent = max(len(group.extent) for group in self._groups)
+        for label in (name + 1 + extent, name):
+            for queue in (6, 0):
+                cell = 2 + label + 1 + longest + 5 + queue
+                for columns in (1, 2, 3, 4):
+                    rows = -(-len(self._groups) // columns)
+                    if rows <= height and cell * columns + _COLUMN_GAP * (columns - 1) <= width:
+                        self.note = self.note or "enter opens a group"
+                        return self._group_columns(rows, columns, label, longest, name, bool(queue))
+        return None
+
+    def _group_columns(
+        self, rows: int, columns: int, label: int, longest: int, name: int, with_queue: bool
+    ) -> list[Line]:
+        lines: list[Line] = []
+        for row in range(rows):
+            line: Line = []
+            for column in range(columns):
+                index = column * rows + row
+                if index >= len(self._groups):
+                    break
+                if column:
+                    line.append((" " * _COLUMN_GAP, "text"))
+                line += self._group(index, label, longest, name, with_queue)
+            lines.append(line)
+        return lines
+
+    def _group(self, index: int, label: int, longest: int, name: int, with_queue: bool) -> Line:
+        group = self._groups[index]
+        chosen = self.has_focus and index == self._chosen
+        text = fit(group.name, name)
+        if label > name:
+            text += " " + fit(group.extent, label - name - 1)
+        line: Line = [(f"{self.glyphs.cursor if chosen else ' '} {text} ", "strong" if chosen else "muted")]
+        line += self._heat(group.cpus, False)
+        line.append((" " * (longest - len(group.cpus)), "text"))
+        samples = [self._samples[cpu] for cpu in group.cpus if cpu in self._samples]
+        line.append((f"{mean_use(samples):4.0f}%", "text"))
+        if with_queue:
+            waits = [sample.waiting_percent for sample in samples if sample.waiting_percent is not None]
+            line.append(queue_span(sum(waits)) if waits else ("      ", "text"))
+        return line
+
+    def _signs(self, width: int, height: int) -> list[Line]:
+        """One sign a CPU (or for 2, 4, … of them when even that is too much), with the number of a line's first CPU."""
+        label = len(str(self._cpus[-1]))
+        room = max(1, width - label - 1)
+        per_line = max(1, room // (GROUP_SIZE + 1))
+        in_order = [cpu for group in self._groups for cpu in group.cpus]
+        chosen = set(self._groups[self._chosen].cpus) if self.has_focus else set()
+        if -(-len(self._groups) // per_line) <= height and room > GROUP_SIZE:
+            rows = [self._groups[i : i + per_line] for i in range(0, len(self._groups), per_line)]
+            return [self._sign_line([group.cpus for group in row], label, chosen) for row in rows]
+        step = 1
+        while len(in_order) > room * step * height:
+            step *= 2
+        self.aside = f"one sign = {step} CPUs" if step > 1 else ""
+        return [
+            self._sign_line([in_order[start : start + room * step]], label, chosen, step)
+            for start in range(0, len(in_order), room * step)
+        ]
+
+    def _sign_line(self, groups: Sequence[Sequence[int]], label: int, chosen: set[int], step: int = 1) -> Line:
+        line: Line = [(f"{groups[0][0]:>{label}} ", "muted")]
+        for group in groups:
+            for start in range(0, len(group), step):
+                cpus = group[start : start + step]
+                line += self._heat(cpus, not chosen.isdisjoint(cpus), as_one=step > 1)
+            line.append((" ", "text"))
+        return line[:-1]
+
+    def _heat(self, cpus: Sequence[int], chosen: bool, as_one: bool = False) -> Line:
+        """A sign for each CPU, or one for the mean of all: higher and warmer the more it is used."""
+        if as_one:
+            samples = [self._samples[cpu] for cpu in cpus if cpu in self._samples]
+            uses: list[float | None] = [mean_use(samples) if samples else None]
+        else:
+            uses = [self._samples[cpu].used_percent if cpu in self._samples else None for cpu in cpus]
+        prefix = "cursor-" if chosen else "heat-"
+        line: Line = []
+        for used in uses:
+            if used is None:
+                sign, role = " ", prefix + "idle"
+            else:
+                sign, role = self.glyphs.levels[min(7, int(used / 12.5))], prefix + level_of(used)
+            if line and line[-1][1] == role:
+                line[-1] = (line[-1][0] + sign, role)
+            else:
+                line.append((sign, role))
+        return line
+
+
+def mean_use(samples: Iterable[CpuSample]) -> float:
+    """Mean use in percent; 0 without samples."""
+    uses = [sample.used_percent for sample in samples]
+    return sum(uses) / len(uses) if uses else 0.0
+
+
+def level_of(used_percent: float) -> str:
+    """The step of use that a colour stands for."""
+    if used_percent < 2:
+        return "idle"
+    return "low" if used_percent < 50 else "mid" if used_percent < 85 else "high"
+
+
+def use_bar(used_percent: float, width: int, glyphs: Glyphs) -> Line:
+    """A bar of ``width`` cells in steps of an eighth of a cell; never quite empty when there is some use."""
+    eighths = min(8 * width, round(used_percent / 100 * width * 8))
+    if not eighths and used_percent >= 0.5:
+        eighths = 1
+    full, part = divmod(eighths, 8)
+    text = glyphs.fills[8] * full + (glyphs.fills[part] if part else "")
+    role = "bar-" + level_of(max(2.0, used_percent))
+    return [(text, role), (" " * (width - len(text)), "track")] if text else [(" " * width, "track")]
+
+
+def queue_span(waiting_percent: float | None) -> tuple[str, str]:
+    """How many tasks waited on average, in six cells."""
+    if waiting_percent is None:
+        return ("     –", "faint")
+    tasks = waiting_percent / 100
+    if tasks < 0.05:
+        return ("     0", "faint")
+    return (f"{digits(tasks):>6}", "wait" if tasks >= 0.5 else "muted")

@@ -1,0 +1,183 @@
+"""What all panels share: a frame with a title, lines drawn from data, and repainting only of the lines that changed.
+
+A panel hands out finished strips for its whole area, frame included, instead of going through Textual's borders and
+padding: drawing must cost so little that a frame a second takes less than a hundredth of one core. Subclasses keep what
+they were shown and answer ``draw``; they fetch nothing and tick never.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from schedtui.widgets.glyphs import choose_glyphs, plain
+from schedtui.widgets.themes import Palette, palette_of
+from schedtui.widgets.units import fit, width_of
+
+Span = tuple[str, str]
+"""Text and the role that gives it a style (themes.Palette)."""
+Line = list[Span]
+
+COMPACT_BELOW = 30
+"""Terminal lines below which panels do without sides and bottom."""
+
+
+class Strips(Widget):
+    """A widget that draws whole lines of spans and repaints those that changed."""
+
+    ALLOW_SELECT = False
+    filler = "text"
+    """The role of the blank rest of a line."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.glyphs = choose_glyphs()
+        self._lines: list[Line] = []
+        self._strips: list[Strip] = []
+        self._drawn_size = Size(0, 0)
+        self._palette: Palette | None = None
+
+    @abstractmethod
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        """Every line of the widget; shorter ones are filled with blanks, missing ones too."""
+
+    def redraw(self) -> None:
+        """Draw again and ask for a repaint of the lines that are not as they were."""
+        if not self.is_mounted:
+            return
+        changed = self._update_lines()
+        if changed:
+            width = self.size.width
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The strips inside ``crop``, as they were last drawn."""
+        if self._drawn_size != self.size or self._palette is not palette_of(self.app):
+            self._update_lines()
+        strips = self._strips[crop.y : crop.bottom]
+        if crop.x or crop.width != self._drawn_size.width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        return strips
+
+    def _update_lines(self) -> list[int]:
+        """Bring lines and strips up to date; returns the numbers of the lines that changed."""
+        size, palette = self.size, palette_of(self.app)
+        width, height = size
+        if not width or not height:
+            return []
+        if size != self._drawn_size or palette is not self._palette:
+            self._lines, self._strips = [], []
+            self._drawn_size, self._palette = size, palette
+        lines = self.compose_lines(width, height)[:height]
+        lines += [[] for _ in range(height - len(lines))]
+        old, strips = self._lines, self._strips
+        changed = [y for y, line in enumerate(lines) if y >= len(old) or line != old[y]]
+        for y in changed:
+            strips[y : y + 1] = [self._strip(lines[y], width, palette)]
+        self._lines = lines
+        return changed
+
+    def _strip(self, line: Line, width: int, palette: Palette) -> Strip:
+        styles = palette.styles
+        rest = width
+        segments: list[Segment] = []
+        for text, role in line:
+            length = width_of(text)
+            if length > rest:
+                text, length = fit(text, rest), rest
+            if length:
+                segments.append(Segment(plain(text) if self.glyphs.ascii else text, styles[role]))
+                rest -= length
+        if rest:
+            segments.append(Segment(" " * rest, styles[self.filler]))
+        return Strip(segments, width)
+
+
+class Panel(Strips):
+    """A framed region with a title, a text at the right of the title, and a note in the lower border.
+
+    In terminals of fewer than ``COMPACT_BELOW`` lines only the title line is left of the frame.
+    """
+
+    @abstractmethod
+    def draw(self, width: int, height: int) -> list[Line]:
+        """The content, at most ``height`` lines of ``width`` cells. Sets ``heading``, ``aside`` and ``note``."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget what was shown: the machine changed."""
+
+    def __init__(self, heading: str, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.heading = heading
+        self.aside = ""
+        """Shown at the right of the title, over the last columns of the content."""
+        self.note = ""
+        """Shown in the lower border, where there is one."""
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the terminal is so low that the frame is left out."""
+        return self.app.size.height < COMPACT_BELOW
+
+    def compose_lines(self, width: int, height: int) -> list[Line]:
+        if self.is_compact:
+            content = self.draw(max(0, width - 2), max(0, height - 1))
+            return [self._title_line(width, "", ""), *([(" ", "text"), *line] for line in content)]
+        inner = max(0, width - 4)
+        content = self.draw(inner, max(0, height - 2))
+        role = "frame-focus" if self.has_focus else "frame"
+        side = self.glyphs.vertical
+        left, right = (side + " ", role), (" " + side, role)
+        body: list[Line] = []
+        for y in range(height - 2):
+            line = content[y] if y < len(content) else []
+            gap = inner - sum(width_of(text) for text, _ in line)
+            body.append([left, *line, (" " * gap, "text"), right] if gap > 0 else [left, *line, right])
+        corners = self.glyphs.corners
+        return [self._title_line(width, corners[0], corners[1]), *body, self._bottom_line(width, role)]
+
+    def _title_line(self, width: int, left: str, right: str) -> Line:
+        """``╭ Title ──────── aside ╮``"""
+        role = "frame-focus" if self.has_focus else "frame"
+        room = width - len(left) - len(right)
+        heading = f" {fit(self.heading, min(width_of(self.heading), room - 2))} "
+        aside = f" {self.aside} " if self.aside else ""
+        if width_of(heading) + width_of(aside) > room:
+            aside = ""
+        rule = self.glyphs.horizontal * (room - width_of(heading) - width_of(aside))
+        return [(left, role), (heading, "title"), (rule, role), (aside, "muted"), (right, role)]
+
+    def _bottom_line(self, width: int, role: str) -> Line:
+        left, right = self.glyphs.corners[2], self.glyphs.corners[3]
+        rule = self.glyphs.horizontal
+        note = fit(self.note, width - 6) if width_of(self.note) > width - 6 else self.note
+        if not note or width < 12:
+            return [(left + rule * (width - 2) + right, role)]
+        return [(left + rule * (width - 5 - width_of(note)), role), (f" {note} ", "faint"), (rule + right, role)]
+
+
+def unavailable(reason: str, width: int) -> list[Line]:
+    """The lines that stand where data is missing."""
+    text = f"not available: {reason}" if reason else "not available"
+    return [[(line, "muted")] for line in textwrap.wrap(text, max(8, width))]
+
+
+def fitting(variants: Sequence[Line], width: int) -> Line:
+    """The first of ``variants`` (most telling first) that fits into ``width`` cells, else the last."""
+    for line in variants:
+        if sum(width_of(text) for text, _ in line) <= width:
+            return line
+    return variants[-1]
