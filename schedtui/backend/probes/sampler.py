@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.model import CpuSample, Frame, Latency, TaskWait
 from schedtui.backend.probes.cpu import CpuProbe
 from schedtui.backend.probes.frequency import FrequencyProbe
@@ -13,7 +14,7 @@ from schedtui.backend.probes.pressure import PressureProbe
 from schedtui.backend.probes.schedstat import SchedstatProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.probes.tasks import TasksProbe
-from schedtui.backend.probes.topology import read_topology
+from schedtui.backend.probes.topology import possible_cpus, read_topology
 
 ROOT = Path("/")
 
@@ -21,10 +22,13 @@ ROOT = Path("/")
 class Sampler:
     """Takes its baseline when it is made, so the first ``sample`` may follow a fraction of a second later.
 
-    ``latency`` is closed with it. Raises OSError when /proc is not mounted. For one thread.
+    ``latency`` is closed with it; without one, the best that needs no privileges is used. ``tried`` names sources that
+    were found missing before (see Frame.missing). Raises OSError when /proc is not mounted. For one thread.
     """
 
-    def __init__(self, *, latency: LatencyProbe | None = None, root: Path = ROOT) -> None:
+    def __init__(
+        self, *, latency: LatencyProbe | None = None, tried: dict[str, str] | None = None, root: Path = ROOT
+    ) -> None:
         self._root = root
         self._then = time.monotonic()
         self._sequence = 0
@@ -33,9 +37,8 @@ class Sampler:
         self._pressure = PressureProbe(root)
         self._schedstat = SchedstatProbe(root)
         self._tasks = TasksProbe(self._then, root)
-        self._latency = latency or RunDelay(self._tasks)
-        self.notes: dict[str, str] = {}
-        """Sources that were tried and are not there, beside those that the probes find missing themselves."""
+        self._latency = latency or _unprivileged_latency(self._tasks)
+        self._tried = tried or {}
 
     def sample(self) -> Frame:
         """What happened since the last call; ``interval_s`` says how long that really was."""
@@ -103,7 +106,7 @@ class Sampler:
             "waiters": self._tasks.missing,
             "latency": self._latency.missing,
         }
-        return self.notes | {source: why for source, why in found.items() if why}
+        return self._tried | {source: why for source, why in found.items() if why}
 
 
 def make_sampler(wakeup_object: bytes | None = None, root: Path = ROOT) -> Sampler:
@@ -112,4 +115,22 @@ def make_sampler(wakeup_object: bytes | None = None, root: Path = ROOT) -> Sampl
     The BPF probe (``wakeup_object``, compiled) where it can be loaded; else the kernel's run delay; else the timer
     overshoot of a tiny process.
     """
-    return Sampler(root=root)
+    tried = {}
+    if wakeup_object:
+        from schedtui.backend.bpf.loader import load_probe
+        from schedtui.backend.probes.wakeup import WakeupLatency
+
+        try:
+            probe = load_probe(wakeup_object, map_entries={"cpus": possible_cpus(root)})
+            return Sampler(latency=WakeupLatency(probe), root=root)
+        except SchedtuiError as error:
+            tried["wakeup-probe"] = error.message
+    return Sampler(tried=tried, root=root)
+
+
+def _unprivileged_latency(tasks: TasksProbe) -> LatencyProbe:
+    if not tasks.missing:
+        return RunDelay(tasks)
+    from schedtui.backend.probes.overshoot import TimerOvershoot
+
+    return TimerOvershoot()
