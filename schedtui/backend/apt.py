@@ -127,10 +127,12 @@ class Apt:
         self.run("apt-get", "download", package, cwd=into)
         return next(into.glob("*.deb"))
 
-    def install(self, packages: list[str], report: Callable[[str], None], *, simulate: bool = False) -> str:
-        """Install packages (``name`` or ``name/suite``); ``report`` gets what apt is at, in its words."""
-        command = ["-y", "--no-install-recommends", "install", *(["-s"] if simulate else []), *packages]
-        return self.run("apt-get", *command, report=report)
+    def install(
+        self, packages: list[str], report: Callable[[str], None], *, release: str = "", simulate: bool = False
+    ) -> None:
+        """Install packages; ``report`` gets what apt is at, in its words. ``release`` is preferred for all of them."""
+        options = [*(["-t", release] if release else []), *(["-s"] if simulate else [])]
+        self.run("apt-get", "-y", "--no-install-recommends", *options, "install", *packages, report=report)
 
     def run(
         self, program: str, *arguments: str, cwd: Path | None = None, report: Callable[[str], None] | None = None

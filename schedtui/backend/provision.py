@@ -31,8 +31,8 @@ INSTALL_COMMAND = "schedtui lab install"
 _HOW = f"Run: {INSTALL_COMMAND}"
 
 _ARM_PACKAGES = ("qemu-system-arm", "qemu-system-aarch64-core", "qemu-system-aarch64")
-_WANTS_BACKPORTS = {"bookworm": {"qemu-system-x86", "qemu-system-arm", "libbpf1", "libbpf-dev"}}
-"""By release: what its own archive has too old."""
+_WANT_BACKPORTS = {"bookworm"}
+"""Releases whose own QEMU or libbpf is too old."""
 
 
 class Qemu(Struct, frozen=True):
@@ -133,15 +133,15 @@ def _install_now(lacking: list[Need], where: Distribution, stage: Callable[[str]
     if not archives:
         raise LabFailed("This machine's apt sources name no main archive.", install_command(lacking, where))
     names = sorted({each.debian for each in lacking})
-    if where.codename in _WANTS_BACKPORTS:
-        suite = f"{where.codename}-backports"
+    release = ""
+    if where.codename in _WANT_BACKPORTS:
+        release = f"{where.codename}-backports"
         main = archives[0]
-        archives.append(Source(main.uris, (suite,), main.components, main.options))
-        names = [f"{each}/{suite}" if each in _WANTS_BACKPORTS[where.codename] else each for each in names]
+        archives.append(Source(main.uris, (release,), main.components, main.options))
     apt = Apt(cache_dir() / "apt" / "lab-tools", archives)
     apt.update()
     stage(f"Installing {' '.join(names)}")
-    apt.install(names, stage, simulate=simulate)
+    apt.install(names, stage, release=release, simulate=simulate)
     return names
 
 

@@ -72,10 +72,8 @@ def find_kernel(explicit: Path | None, progress: Progress) -> Kernel:
     own = _own_kernel()
     if own:
         return own
-    cached = cached_kernels()
-    preferred = [each for each in cached if _in_series(each.release, DEFAULT_SERIES)]
-    for each in preferred or cached:
-        return each
+    if _cached_of(DEFAULT_SERIES) is None and (others := cached_kernels()):
+        return others[0]
     return fetch_kernel(DEFAULT_SERIES, progress)
 
 
@@ -86,12 +84,15 @@ def cached_kernels() -> list[Kernel]:
     return sorted(found, key=lambda each: _version(each.release), reverse=True)
 
 
-def fetch_kernel(series: str, progress: Progress) -> Kernel:
-    """Fetch the newest kernel of a series such as ``6.18`` into the cache; returns the cached one if it is that.
+def fetch_kernel(series: str, progress: Progress, *, renew: bool = False) -> Kernel:
+    """The newest kernel of a series such as ``6.18`` in the cache, fetched when there is none.
 
-    The package comes from the machine's own Debian mirror, and apt checks its signature. ``progress`` gets stages
-    and the seconds since the call. Raises LabFailed with what stopped it; nothing half-fetched is ever used.
+    ``renew`` looks for a newer one than the cached. The package comes from the machine's own Debian mirror, and apt
+    checks its signature. ``progress`` gets stages and the seconds since the call. Raises LabFailed with what
+    stopped it; nothing half-fetched is ever used.
     """
+    if not renew and (cached := _cached_of(series)):
+        return cached
     began = time.monotonic()
 
     def stage(words: str) -> None:
@@ -101,6 +102,8 @@ def fetch_kernel(series: str, progress: Progress) -> Kernel:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / ".lock", lambda: stage("Another schedtui is fetching a kernel: waiting for it")):
+            if not renew and (cached := _cached_of(series)):
+                return cached
             _clear_leftovers(folder)
             _check_space(folder)
             return _fetch(series, folder, stage)
@@ -138,6 +141,10 @@ _GIVE_ONE = "Give a kernel image that has sched_ext with --kernel PATH."
 
 def _kernel_folder() -> Path:
     return cache_dir() / "kernels"
+
+
+def _cached_of(series: str) -> Kernel | None:
+    return next((each for each in cached_kernels() if _in_series(each.release, series)), None)
 
 
 def _version(release: str) -> tuple[int, ...]:

@@ -1,0 +1,176 @@
+"""What works here, what does not, and the one command that mends it. Reads only; no network, no root.
+
+Installing anything is left to ``provision`` and to the user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.microvm.kernels import DEFAULT_SERIES, cached_kernels
+from schedtui.backend.model import Finding
+from schedtui.backend.probes.pressure import PressureProbe
+from schedtui.backend.probes.scheduler import read_scheduler
+from schedtui.backend.provision import install_command, needs
+from schedtui.paths import cache_dir
+
+SPACE_WANTED = 1 << 30
+"""Room for a kernel, a guest image and a snapshot of the lab."""
+_RICH_TERMINALS = ("truecolor", "24bit")
+
+
+def examine() -> list[Finding]:
+    """Look at everything once; under 0.3 s."""
+    return [
+        *_kernel(),
+        _pressure(),
+        _run_delay(),
+        *_lab_tools(),
+        _kvm(),
+        _kernels(),
+        *_library(),
+        _cache(),
+        _terminal(),
+    ]
+
+
+def _kernel() -> Iterator[Finding]:
+    release = os.uname().release
+    scheduler = read_scheduler()
+    supported = scheduler.sched_ext != "unsupported"
+    yield Finding(
+        name="sched_ext",
+        ok=supported,
+        state=f"Linux {release} has it" if supported else f"Linux {release} was built without it",
+        remedy="" if supported else "Try everything in the lab: schedtui --machine lab",
+        needed_for="other schedulers on this computer",
+    )
+    yield Finding(
+        name="scheduler",
+        ok=True,
+        state=f"{scheduler.name}, put there by {scheduler.owner}" if scheduler.owner != "kernel" else scheduler.name,
+        needed_for="running anything",
+    )
+
+
+def _pressure() -> Finding:
+    probe = PressureProbe()
+    probe.close()
+    remedy = "Start the kernel with psi=1 on its command line" if "psi=1" in probe.missing else ""
+    return Finding(
+        name="pressure", ok=not probe.missing, state=probe.missing or "measured", remedy=remedy, needed_for="its panel"
+    )
+
+
+def _run_delay() -> Finding:
+    try:
+        words = Path("/proc/self/schedstat").read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        words = []
+    counted = len(words) == 3 and words[0] != "0"
+    return Finding(
+        name="run delay",
+        ok=counted,
+        state="counted for each task" if counted else "this kernel does not count it; a timer's lateness is shown",
+        needed_for="who waits, and latency without privileges",
+    )
+
+
+def _lab_tools() -> Iterator[Finding]:
+    for need in needs():
+        remedy = "" if need.ok else install_command([need])
+        yield Finding(name=need.name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
+
+
+def _kvm() -> Finding:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        there = Path("/dev/kvm").exists()
+        state = "this user may not open /dev/kvm" if there else "there is no /dev/kvm"
+        remedy = f"sudo usermod -aG kvm {os.environ.get('USER', '$USER')}, then log in again" if there else ""
+    else:
+        answers = _kvm_answers()
+        if any(answers):
+            return Finding(name="KVM", ok=True, state="works", needed_for="a faster lab")
+        if not answers:
+            return Finding(name="KVM", ok=True, state="can be opened; the lab will try it", needed_for="a faster lab")
+        state, remedy = "can be opened, but no kernel boots with it", ""
+    return Finding(
+        name="KVM", ok=False, state=f"{state}; the lab is emulated", remedy=remedy, needed_for="a faster lab"
+    )
+
+
+def _kvm_answers() -> list[bool]:
+    """What the lab found when it tried, for each QEMU."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        content = (cache_dir() / "lab" / "kvm.json").read_bytes()
+        return list(msgspec.json.decode(content, type=dict[str, bool]).values())
+    return []
+
+
+def _kernels() -> Finding:
+    kernels = cached_kernels()
+    state = ", ".join(each.release for each in kernels) if kernels else "none fetched yet; the first lab does it"
+    return Finding(
+        name="lab kernels",
+        ok=bool(kernels),
+        state=state,
+        remedy="" if kernels else f"schedtui lab kernels --fetch {DEFAULT_SERIES}",
+        needed_for="the lab",
+    )
+
+
+def _library() -> Iterator[Finding]:
+    library = load_library()
+    yield Finding(
+        name="library",
+        ok=bool(library.policies),
+        state=f"{len(library.policies)} policies, {len(library.presets)} presets",
+        remedy="" if library.policies else "Install schedtui again",
+        needed_for="presets",
+    )
+    for problem in library.problems:
+        yield Finding(name="library", ok=False, state=problem, remedy="Mend that file", needed_for="presets")
+
+
+def _cache() -> Finding:
+    folder = cache_dir()
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        remedy = f"Make {existing} writable, or set XDG_CACHE_HOME to a folder that is"
+        return Finding(name="cache", ok=False, state=f"{folder} is not writable", remedy=remedy, needed_for="the lab")
+    free = shutil.disk_usage(existing).free
+    enough = free >= SPACE_WANTED
+    return Finding(
+        name="cache",
+        ok=enough,
+        state=f"{folder}, {free / (1 << 30):.1f} GB free",
+        remedy="" if enough else f"Free {SPACE_WANTED >> 30} GB there, or set XDG_CACHE_HOME to another disk",
+        needed_for="the lab",
+    )
+
+
+def _terminal() -> Finding:
+    term = os.environ.get("TERM", "")
+    rich = os.environ.get("COLORTERM", "") in _RICH_TERMINALS
+    colours = "none" if "NO_COLOR" in os.environ else "24-bit" if rich else "256" if "256" in term else "16"
+    unicode = (sys.__stdout__ is None) or sys.__stdout__.encoding.lower().replace("-", "") == "utf8"
+    remedy = ""
+    if term in ("", "dumb"):
+        remedy = "Run schedtui in a terminal, with TERM set (for instance TERM=xterm-256color)"
+    elif not unicode:
+        remedy = "export LANG=C.UTF-8 (until then it draws in plain ASCII)"
+    return Finding(
+        name="terminal",
+        ok=not remedy,
+        state=f"{term or 'unknown'}, {'UTF-8' if unicode else 'no UTF-8'}, {colours} colours",
+        remedy=remedy,
+        needed_for="the screens",
+    )
