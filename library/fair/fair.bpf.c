@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * fair: every task gets the share of the CPUs that its weight says.
+ *
+ * All tasks wait in one queue, sorted by virtual time: how long each has run, divided by its weight. A CPU that
+ * becomes free takes the first task that may run on it, so that the one that is furthest behind its share runs
+ * next. At the end of its slice a task goes on if it is still the furthest behind.
+ *
+ * Two bounds keep virtual time honest, both around the clock of a perfectly fair machine (struct vclock): a task that
+ * slept is moved up to `sleeper_credit_us` behind it, so that sleep cannot be saved up; and no task is put further
+ * ahead than the clock goes in `max_wait_ms`, so that a task of the lowest weight still runs.
+ *
+ * One queue for all CPUs is simple and balances the load by itself. It costs on machines with many CPUs or
+ * several caches: tasks move between them, and the queue has one lock.
+ */
+#include <schedtui.bpf.h>
+
+char _license[] SEC("license") = "GPL";
+
+#define SHARED_DSQ 1
+#define MIN_SLICE_NS (500 * NSEC_PER_USEC)
+
+/* How long a task runs before others get their turn. Longer: fewer switches, warmer caches, more throughput;
+ * but whoever waits, waits longer. */
+const volatile u64 slice_us = 5000;
+
+/* How far a task that slept may start behind the clock. More: it gets a CPU sooner after waking up; but many tasks
+ * that sleep now and then hold up those that compute. */
+const volatile u64 sleeper_credit_us = 5000;
+
+/* The longest that a task's debt can keep it from running. Longer: weights are kept more exactly between
+ * extremes; but tasks of low weight pause longer. The watchdog ends the policy at 5000. */
+const volatile u64 max_wait_ms = 1000;
+
+u64 nr_to_idle_cpu; /* wake-ups that found an idle CPU */
+u64 nr_queued;      /* times that a task had to wait */
+u64 nr_kept;        /* times that a task went on after its slice, still the furthest behind */
+u64 nr_forgiven;    /* times that the longest wait cut a debt */
+
+static struct vclock clock;
+
+struct fair_task {
+	u64 vtime;
+	u64 ran_before; /* sum_exec_runtime when it started to run */
+	struct vclock_share share;
+};
+TASK_STATE(tasks, struct fair_task);
+
+static u64 fair_slice(void)
+{
+	return slice_for_queue(slice_us * NSEC_PER_USEC, MIN_SLICE_NS, max_wait_ms * NSEC_PER_MSEC,
+			       scx_bpf_dsq_nr_queued(SHARED_DSQ), clock.nr_cpus);
+}
+
+/* Moves a task's vtime into the bounds around the clock. */
+static void fair_place(struct fair_task *state)
+{
+	u64 now = vclock_now(&clock);
+	u64 latest = now + vclock_within(&clock, max_wait_ms * NSEC_PER_MSEC);
+
+	if (time_before(latest, state->vtime))
+		count(nr_forgiven);
+	state->vtime = time_clamp(state->vtime, now - sleeper_credit_us * NSEC_PER_USEC, latest);
+}
+
+static u64 fair_used(const struct task_struct *p, const struct fair_task *state)
+{
+	return weighted(p, p->se.sum_exec_runtime - state->ran_before);
+}
+
+s32 BPF_STRUCT_OPS(fair_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	bool idle = false;
+	s32 cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &idle);
+
+	if (idle) {
+		count(nr_to_idle_cpu);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, fair_slice(), 0);
+	}
+	return cpu;
+}
+
+void BPF_STRUCT_OPS(fair_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (!state || is_percpu_kthread(p)) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, fair_slice(), enq_flags);
+		return;
+	}
+	count(nr_queued);
+	fair_place(state);
+	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, fair_slice(), state->vtime, enq_flags);
+	kick_idle_cpu(p);
+}
+
+static bool fair_comes_first(const struct task_struct *p)
+{
+	struct fair_task *state = task_state(&tasks, (void *)p);
+	u64 first;
+
+	if (!state || !first_vtime(SHARED_DSQ, &first))
+		return true;
+	return time_before(state->vtime + fair_used(p, state), first);
+}
+
+void BPF_STRUCT_OPS(fair_dispatch, s32 cpu, struct task_struct *prev)
+{
+	if (wants_to_go_on(prev) && fair_comes_first(prev)) {
+		count(nr_kept);
+		scx_bpf_task_set_slice(prev, fair_slice());
+		return;
+	}
+	/* What waits may be barred from this CPU: then the task that was here goes on. */
+	if (!scx_bpf_dsq_move_to_local(SHARED_DSQ) && wants_to_go_on(prev))
+		scx_bpf_task_set_slice(prev, fair_slice());
+}
+
+void BPF_STRUCT_OPS(fair_running, struct task_struct *p)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (!state)
+		return;
+	fair_place(state);
+	state->ran_before = p->se.sum_exec_runtime;
+}
+
+void BPF_STRUCT_OPS(fair_stopping, struct task_struct *p, bool runnable)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (state)
+		state->vtime += fair_used(p, state);
+}
+
+void BPF_STRUCT_OPS(fair_runnable, struct task_struct *p, u64 enq_flags)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (state)
+		vclock_join(&clock, &state->share, p->scx.weight);
+}
+
+void BPF_STRUCT_OPS(fair_quiescent, struct task_struct *p, u64 deq_flags)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (state)
+		vclock_leave(&clock, &state->share);
+}
+
+void BPF_STRUCT_OPS(fair_set_weight, struct task_struct *p, u32 weight)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (state)
+		vclock_reweigh(&clock, &state->share, weight);
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(fair_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	return new_task_state(&tasks, p) ? 0 : -ENOMEM;
+}
+
+void BPF_STRUCT_OPS(fair_enable, struct task_struct *p)
+{
+	struct fair_task *state = task_state(&tasks, p);
+
+	if (state)
+		state->vtime = vclock_now(&clock);
+}
+
+/* With these two, the policy lives on when CPUs come and go, as they do around suspend. */
+void BPF_STRUCT_OPS(fair_cpu_online, s32 cpu)
+{
+	clock.nr_cpus = nr_online_cpus();
+}
+
+void BPF_STRUCT_OPS(fair_cpu_offline, s32 cpu)
+{
+	clock.nr_cpus = nr_online_cpus();
+}
+
+s32 BPF_STRUCT_OPS_SLEEPABLE(fair_init)
+{
+	vclock_start(&clock);
+	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
+}
+
+SCX_OPS_DEFINE(fair_ops,
+	.select_cpu = (void *)fair_select_cpu,
+	.enqueue = (void *)fair_enqueue,
+	.dispatch = (void *)fair_dispatch,
+	.running = (void *)fair_running,
+	.stopping = (void *)fair_stopping,
+	.runnable = (void *)fair_runnable,
+	.quiescent = (void *)fair_quiescent,
+	.set_weight = (void *)fair_set_weight,
+	.init_task = (void *)fair_init_task,
+	.enable = (void *)fair_enable,
+	.cpu_online = (void *)fair_cpu_online,
+	.cpu_offline = (void *)fair_cpu_offline,
+	.init = (void *)fair_init,
+	.timeout_ms = 5000,
+	.name = "fair");
