@@ -21,6 +21,7 @@ from schedtui.backend.errors import Interrupted, PanicLatched, SchedtuiError
 from schedtui.backend.model import Event, EventKind, ExitInfo, Panic, Scheduler, Setting
 from schedtui.backend.probes.scheduler import read_scheduler
 
+STATE = Path("/sys/kernel/sched_ext/state")
 SYSRQ = Path("/proc/sysrq-trigger")
 _LINK_PATIENCE_S = 1.0
 _PANIC_LIMIT_S = 10.0
@@ -38,7 +39,7 @@ class SchedulerControl:
         self._policy = ""
         self._since: float | None = None
         self._latched = False
-        self._unloads: queue.SimpleQueue[tuple[LoadedScheduler, threading.Event]] = queue.SimpleQueue()
+        self._unloads: queue.SimpleQueue[LoadedScheduler] = queue.SimpleQueue()
         threading.Thread(target=self._unload_for_panic, name="panic-unload", daemon=True).start()
 
     def scheduler(self) -> Scheduler:
@@ -148,39 +149,42 @@ class SchedulerControl:
         return True
 
     def _leave_sched_ext(self) -> str:
-        loaded = self._loaded
-        if loaded is None and read_scheduler().sched_ext in ("disabled", "unsupported"):
+        loaded, self._loaded = self._loaded, None
+        if loaded is None and _state() in ("disabled", ""):
             return "nothing-to-do"
-        path = "sysrq"
-        deadline = time.monotonic() + _PANIC_LIMIT_S
-        if loaded is not None:
-            path = "helper"
-            let_go = threading.Event()
-            self._unloads.put((loaded, let_go))
-            let_go.wait(_LINK_PATIENCE_S)
-            self._loaded = None
-        asked = 0.0
-        while read_scheduler().sched_ext not in ("disabled", "unsupported"):
+        began = asked = time.monotonic()
+        path = "helper"
+        if loaded is None:  # another program's, or one whose attach is still under way
+            asked, path = 0.0, "sysrq"
+        else:
+            self._unloads.put(loaded)
+        while _state() not in ("disabled", ""):
             now = time.monotonic()
-            if now > deadline:
+            if now - began > _PANIC_LIMIT_S:
                 break
-            if now - asked > 1:
+            if now - asked > _LINK_PATIENCE_S:
                 asked, path = now, "sysrq"
                 with contextlib.suppress(OSError):
                     SYSRQ.write_text("S")
-            time.sleep(0.002)
+            time.sleep(0.001)
         return path
 
     def _unload_for_panic(self) -> None:
         """Waits for its one task in the real-time class: a thread made at need could be starved before it starts."""
         become_realtime()
         while True:
-            loaded, done = self._unloads.get()
-            loaded.unload()
-            done.set()
+            self._unloads.get().unload()
 
     def _say(self, kind: EventKind, text: str, details: str = "") -> None:
         self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
+
+
+def _state() -> str:
+    """The kernel's word for what sched_ext does now; empty without sched_ext. A fraction of a millisecond."""
+    try:
+        return STATE.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _told(policy: str, ended: ExitInfo, now: str) -> tuple[EventKind, str, str]:
