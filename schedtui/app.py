@@ -1,0 +1,539 @@
+"""The terminal program: holds the machine that is watched, carries out what the screens ask for, and hears F12.
+
+Machines are opened, read and acted on in threads; their news arrive here as messages and go on to whichever screens
+are open. What a screen looks like is the screens' affair, what an act does is the backend's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from msgspec.structs import replace
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.theme import Theme
+
+from schedtui import messages as news
+from schedtui.act import Act
+from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.machine import Machine
+from schedtui.backend.model import Event, EventKind, Frame, MachineInfo, Panic, Scheduler
+from schedtui.config import chosen_theme, remember_theme
+from schedtui.faults import write_log
+from schedtui.feed import Feed, unexpected
+from schedtui.launch import run_app
+from schedtui.paths import config_dir, shipped
+from schedtui.screens.dashboard import Dashboard
+from schedtui.screens.live import Live
+from schedtui.widgets.themes import load_themes
+
+if TYPE_CHECKING:
+    from schedtui.backend.library.catalogue import Library
+
+__all__ = ["SchedtuiApp", "run_app"]
+
+DEFAULT_THEME = "schedtui-dark"
+PANIC_PATIENCE_S = 5.0
+SLOW_OPENING_S = 0.4
+"""An opening that takes longer than this shows its stages."""
+CLOSING_PATIENCE_S = 15.0
+TOAST_S = 8.0
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class SchedtuiApp(App[None]):
+    """schedtui's user interface over one machine at a time."""
+
+    TITLE = "schedtui"
+    CSS_PATH = "screens/dashboard.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-comfortable"), (160, "-wide")]  # noqa: RUF012  Textual declares it as no ClassVar
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall"), (50, "-very-tall")]  # noqa: RUF012
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f12", "panic", "Panic", priority=True, system=True),
+        Binding("ctrl+q", "quit", "Quit", priority=True, system=True),
+    ]
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        theme: str | None = None,
+        kernel: Path | None = None,
+        cpus: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.dashboard = Dashboard()
+        self.feed: Feed | None = None
+        self.frame: Frame | None = None
+        self._opening: Feed | None = feed
+        self._opening_act = Act(_opening_title(feed.spec))
+        self._preset_act: Act | None = None
+        self._panics_begun = self._panics_ended = 0
+        self._kernel, self._cpus = kernel, cpus
+        self._closers: list[threading.Thread] = []
+        self._problems = self._choose_theme(theme)
+        self._kept_theme = self.theme
+
+    # What is watched
+
+    @property
+    def info(self) -> MachineInfo | None:
+        """The machine that is watched; None while none is open."""
+        return self.feed.info if self.feed else None
+
+    @cached_property
+    def library(self) -> Library:
+        """The policies and presets, read when first needed."""
+        from schedtui.backend.library.catalogue import load_library
+
+        library = load_library()
+        for problem in library.problems:
+            self.note("warning", f"Library: {problem}")
+        return library
+
+    def get_default_screen(self) -> Screen[None]:
+        """The dashboard lies below every other screen."""
+        return self.dashboard
+
+    def on_mount(self) -> None:
+        """Hear signals, and notice when the user chooses another theme."""
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                loop.add_signal_handler(number, self._stop_for, number)
+        for problem in self._problems:
+            self.note("warning", problem)
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+
+    def on_dashboard_ready(self) -> None:
+        """From now on there is a place for what the feed has to tell."""
+        if self._opening is not None:
+            self._opening.attach(Ear(self))
+        self.set_timer(SLOW_OPENING_S, self._show_slow_opening)
+
+    def note(self, kind: EventKind, text: str, details: str = "") -> None:
+        """A line in “What happened”."""
+        self.dashboard.note(Event(time=time.time(), kind=kind, text=text, details=details))
+
+    # Panic
+
+    def action_panic(self) -> None:
+        """F12: the kernel's own scheduler, now. Shares nothing with whatever else is under way but the machine."""
+        feed = self.feed or self._opening
+        machine = feed.machine if feed else None
+        self._panics_begun += 1
+        this = self._panics_begun
+        threading.Thread(target=self._panic, args=(machine,), name="panic", daemon=True).start()
+        self.set_timer(PANIC_PATIENCE_S, lambda: self._panic_is_late(this))
+
+    def _panic(self, machine: Machine | None) -> None:
+        try:
+            if machine is None:
+                from schedtui.backend.machine import open_machine
+
+                machine = open_machine("host")
+            self._post(news.PanicEnded(machine.panic()))
+        except SchedtuiError as error:
+            self._post(news.PanicEnded(error=error))
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
+            self._post(news.PanicEnded(error=unexpected(error)))
+
+    def on_panic_ended(self, message: news.PanicEnded) -> None:
+        """Say what runs now, as the kernel reports it."""
+        self._panics_ended = self._panics_begun
+        if message.panic is None:
+            error = message.error or SchedtuiError("Panic failed.")
+            self.note("bad", f"F12: {error.message} {error.remedy}".rstrip(), error.details)
+            self._toast(f"{error.message}\n\n{error.remedy}".rstrip(), "F12 did not work", "error")
+            return
+        panic = message.panic
+        text = _panic_sentence(panic)
+        self.note("good", text)
+        self._toast(text, "PANIC", "warning")
+        if self.frame is not None:
+            self._show_frame(replace(self.frame, scheduler=panic.scheduler, events=()))
+
+    def _panic_is_late(self, number: int) -> None:
+        if self._panics_ended < number:
+            self._toast(
+                "No answer yet. As root, in any shell, this does the same:\n\necho S > /proc/sysrq-trigger",
+                "F12 is still trying",
+                "error",
+            )
+
+    # Machines
+
+    def on_machine_wanted(self, message: news.MachineWanted) -> None:
+        """Open another machine; the one before stays until it is ready."""
+        self._abandon_opening()
+        try:
+            feed = Feed.named(message.spec, kernel=self._kernel, cpus=self._cpus)
+        except SchedtuiError as error:
+            self._show_error(error)
+            return
+        self._opening, self._opening_act = feed, Act(_opening_title(feed.spec))
+        self._tell_screens(lambda screen: screen.show_act(self._opening_act))
+        feed.attach(Ear(self))
+        feed.start()
+
+    def on_opening_unwanted(self) -> None:
+        """Drop the machine that is being opened."""
+        act = self._opening_act
+        self._abandon_opening()
+        if act.state == "running":
+            act.cancel()
+            self._tell_screens(lambda screen: screen.show_act(act))
+
+    def on_opening_stage(self, message: news.OpeningStage) -> None:
+        """Pass the stage on to the machine switch."""
+        if message.feed is self._opening:
+            self._opening_act.stage(message.text, message.seconds)
+            self._tell_screens(lambda screen: screen.show_act(self._opening_act))
+
+    def on_machine_opened(self, message: news.MachineOpened) -> None:
+        """The new machine takes the place of the old one, which is closed."""
+        if message.feed is not self._opening:
+            return
+        old, self.feed, self._opening = self.feed, message.feed, None
+        self.frame = None
+        self._close_in_background(old)
+        info, act = message.info, self._opening_act
+        self._tell_screens(lambda screen: screen.show_machine(info))
+        if old is not None:
+            self.note("info", f"Watching {_described(info)}, opened in {act.elapsed_s():.1f} s")
+        act.finish(f"{_described(info)} is open.")
+        self._tell_screens(lambda screen: screen.show_act(act))
+
+    def on_frame_arrived(self, message: news.FrameArrived) -> None:
+        """Show the Frame wherever it concerns."""
+        if message.feed is self.feed:
+            self.frame = message.frame
+            self._show_frame(message.frame)
+
+    def on_feed_failed(self, message: news.FeedFailed) -> None:
+        """A machine could not be opened, or broke off: say so, and offer the others."""
+        if message.feed is self._opening:
+            act = self._opening_act
+            self._abandon_opening()
+            act.fail(message.error)
+            self.note("bad", message.error.message, message.error.details)
+            if self._machine_screen_is_open():
+                self._tell_screens(lambda screen: screen.show_act(act))
+            else:
+                self.action_machine()
+        elif message.feed is self.feed:
+            self.note("bad", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
+            self._show_error(message.error)
+
+    def _show_frame(self, frame: Frame) -> None:
+        self._tell_screens(lambda screen: screen.show_frame(frame))
+
+    def _abandon_opening(self) -> None:
+        feed, self._opening = self._opening, None
+        self._close_in_background(feed)
+
+    def _close_in_background(self, feed: Feed | None) -> None:
+        if feed is not None:
+            thread = threading.Thread(target=feed.close, name=f"close {feed.spec}", daemon=True)
+            self._closers.append(thread)
+            thread.start()
+
+    def close_machines(self) -> None:
+        """Close whatever is open or being opened, and wait until nothing of it is left."""
+        for feed in (self.feed, self._opening):
+            if feed is not None:
+                feed.close()
+        for thread in self._closers:
+            thread.join(CLOSING_PATIENCE_S)
+
+    # Presets and loads
+
+    def on_preset_wanted(self, message: news.PresetWanted) -> None:
+        """Apply a preset, in a thread."""
+        from schedtui.backend.deploy import apply, resolve
+
+        feed = self.feed
+        if feed is None or (self._preset_act and self._preset_act.state == "running"):
+            self._toast("Something is being applied already. F12 ends it.", "One at a time", "warning")
+            return
+        title = self.library.preset(message.preset).title
+        act = self._preset_act = Act(f"Applying {title}")
+        self._tell_screens(lambda screen: screen.show_act(act))
+
+        def work() -> Scheduler:
+            if message.release:
+                feed.machine.unlatch()
+            proposal = resolve(self.library, message.preset, {})
+            return apply(feed.machine, proposal, lambda text, s: self._post(news.ActStage(act, text, s)))
+
+        self._do(act, work)
+
+    def on_default_wanted(self) -> None:
+        """Give the machine back to the kernel's own scheduler, in a thread."""
+        if self.feed is not None:
+            act = Act("Going back")
+            self._do(act, self.feed.machine.unload)
+
+    def on_act_stage(self, message: news.ActStage) -> None:
+        """Pass the stage on."""
+        message.act.stage(message.text, message.seconds)
+        self._tell_screens(lambda screen: screen.show_act(message.act))
+
+    def on_act_ended(self, message: news.ActEnded) -> None:
+        """Say what runs now, or what went wrong."""
+        act = message.act
+        if message.scheduler is not None:
+            took = act.elapsed_s()
+            act.finish(f"{message.scheduler.name} runs now, as the kernel reports.")
+            self.note("good", f"{act.title}: {message.scheduler.name} runs now, after {took:.1f} s")
+            if self.frame is not None:
+                self._show_frame(replace(self.frame, scheduler=message.scheduler, events=()))
+        elif message.error is not None:
+            act.fail(message.error)
+            self.note("bad", f"{act.title}: {message.error.message} {message.error.remedy}", message.error.details)
+            if not any(isinstance(screen, Live) and screen.follows(act) for screen in self.screen_stack):
+                self._show_error(message.error)
+        self._tell_screens(lambda screen: screen.show_act(act))
+
+    def on_load_wanted(self, message: news.LoadWanted) -> None:
+        """Start a load, in a thread."""
+        self._change_loads(f"Load started: {message.kind}", lambda machine: machine.start_workload(message.kind))
+
+    def on_loads_unwanted(self) -> None:
+        """End all loads, in a thread."""
+        self._change_loads("All loads stopped", lambda machine: machine.stop_workloads())
+
+    def on_loads_changed(self, message: news.LoadsChanged) -> None:
+        """Say it."""
+        if message.error is None:
+            self.note("info", message.text)
+        else:
+            self._show_error(message.error)
+
+    def _do(self, act: Act, work: Callable[[], Scheduler]) -> None:
+        def run() -> None:
+            try:
+                self._post(news.ActEnded(act, work()))
+            except SchedtuiError as error:
+                self._post(news.ActEnded(act, error=error))
+            except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
+                self._post(news.ActEnded(act, error=unexpected(error)))
+
+        threading.Thread(target=run, name=act.title, daemon=True).start()
+
+    def _change_loads(self, text: str, change: Callable[[Machine], None]) -> None:
+        feed = self.feed
+        if feed is None:
+            return
+
+        def run() -> None:
+            try:
+                change(feed.machine)
+                self._post(news.LoadsChanged(text))
+            except SchedtuiError as error:
+                self._post(news.LoadsChanged(text, error))
+            except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
+                self._post(news.LoadsChanged(text, unexpected(error)))
+
+        threading.Thread(target=run, name="loads", daemon=True).start()
+
+    # Screens
+
+    def action_presets(self, selected: str = "") -> None:
+        """Open the presets of the machine that is watched, at the preview of ``selected`` when one is named."""
+        if self.info is None:
+            self._toast("No machine is open yet. Choose one with m.", "Presets", "warning")
+            return
+        from schedtui.screens.presets import PresetsScreen
+
+        act = self._preset_act if self._preset_act and self._preset_act.state == "running" else None
+        scheduler = self.frame.scheduler if self.frame else None
+        self._open(PresetsScreen(self.library, self.info, scheduler, act=act, selected=selected))
+
+    def action_machine(self) -> None:
+        """Open the machine switch, at the stages when something is being opened."""
+        from schedtui.screens.machine import MachineScreen
+
+        act = self._opening_act
+        shown = act if act.state in ("running", "failed") and self.feed is not self._opening else None
+        self._open(MachineScreen(self.feed.spec if self.feed else "", act=shown))
+
+    def action_workload(self) -> None:
+        """Open the loads."""
+        if self.info is not None:
+            from schedtui.screens.workload import WorkloadScreen
+
+            self._open(WorkloadScreen(self.info, self.frame.workloads if self.frame else ()))
+
+    def action_undo(self) -> None:
+        """Give the machine back to the kernel's own scheduler."""
+        self.post_message(news.DefaultWanted())
+
+    def action_doctor(self) -> None:
+        """Open the doctor."""
+        from schedtui.screens.doctor import DoctorScreen
+
+        self._open(DoctorScreen())
+
+    def action_help(self) -> None:
+        """Open the help."""
+        from schedtui.screens.help import HelpScreen
+
+        self._open(HelpScreen())
+
+    def _open(self, screen: Screen[None]) -> None:
+        """One of a kind above the dashboard: the palette can ask for a screen from any other."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.push_screen(screen)
+
+    def _show_slow_opening(self) -> None:
+        if self.feed is None and self._opening is not None and not self._machine_screen_is_open():
+            self.action_machine()
+
+    def _machine_screen_is_open(self) -> bool:
+        return any(type(screen).__name__ == "MachineScreen" for screen in self.screen_stack)
+
+    def _tell_screens(self, tell: Callable[[Live], None]) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, Live) and screen.is_mounted:
+                tell(screen)
+
+    def _show_error(self, error: SchedtuiError) -> None:
+        from schedtui.screens.error import ErrorScreen
+
+        self.push_screen(ErrorScreen(error))
+
+    def _toast(self, text: str, title: str, severity: SeverityLevel) -> None:
+        self.notify(text, title=title, severity=severity, timeout=TOAST_S, markup=False)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: presets, machines, screens and themes by name."""
+        yield SystemCommand("Panic", "The kernel's own scheduler, now (F12)", self.action_panic)
+        for preset in self.library.presets.values():
+            show = partial(self.action_presets, preset.id)
+            yield SystemCommand(f"Preset: {preset.title}", preset.summary, show)
+        for spec, title in self._machine_titles():
+            yield SystemCommand(f"Machine: {title}", "Watch it", partial(self._wish, news.MachineWanted(spec)))
+        yield SystemCommand("Presets", "Choose what the scheduler is to be good at (p)", self.action_presets)
+        yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
+        yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
+        yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
+        yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)
+        for name in sorted(self.available_themes):
+            yield SystemCommand(
+                f"Theme: {name}", "Use these colours from now on", partial(setattr, self, "theme", name)
+            )
+        yield SystemCommand("Screenshot", "Save this screen as an SVG picture", self.deliver_screenshot)
+        yield SystemCommand("Quit", "Close the lab, if it is open, and leave (q)", self.exit)
+
+    def _machine_titles(self) -> Iterable[tuple[str, str]]:
+        from schedtui.screens.machine import recordings
+
+        yield from (("host", "this computer"), ("lab", "the lab"))
+        yield from ((f"replay:{path}", path.name) for path in recordings())
+
+    def _wish(self, message: news.MachineWanted) -> None:
+        self.action_machine()
+        self._post(message)
+
+    # Themes
+
+    def _choose_theme(self, wanted: str | None) -> list[str]:
+        """Set the theme: the one asked for, else the one chosen last. Returns what was wrong on the way."""
+        themes, problems = load_themes([shipped("themes"), config_dir() / "themes"])
+        for theme in themes:
+            self.register_theme(theme)
+        try:
+            name = wanted or chosen_theme() or DEFAULT_THEME
+        except SchedtuiError as error:
+            problems.append(f"{error.message} {error.remedy}")
+            name = DEFAULT_THEME
+        if name not in self.available_themes:
+            problems.append(f"There is no theme called “{name}”. The palette (ctrl+p) lists those there are.")
+            name = DEFAULT_THEME
+        if name in self.available_themes:
+            self.theme = name
+        return problems
+
+    def _keep_theme(self, theme: Theme) -> None:
+        if theme.name == self._kept_theme:
+            return
+        self._kept_theme = theme.name
+        try:
+            remember_theme(theme.name)
+        except SchedtuiError as error:
+            self.note("warning", f"{error.message} {error.remedy}")
+
+    # The end
+
+    def _stop_for(self, number: signal.Signals) -> None:
+        self.exit(return_code=128 + number)
+
+    def _post(self, message: Message) -> None:
+        if self.is_running:
+            self.post_message(message)
+
+    def _fatal_error(self) -> None:
+        """A fault of schedtui itself: into the log, and a sentence instead of a traceback."""
+        path = write_log(sys.exc_info()[1] or RuntimeError("unknown fault"))
+        where = f"The details are in {path}; please report them." if path else "Please report it."
+        runs = f"The kernel reports {self.frame.scheduler.name}." if self.frame else ""
+        self._exit_renderables.append(f"schedtui ran into a fault of its own and had to stop. {runs} {where}")
+        self._close_messages_no_wait()
+
+
+class Ear:
+    """Hears a feed in the feed's thread, and posts what it heard to the app."""
+
+    def __init__(self, app: SchedtuiApp) -> None:
+        self._app = app
+
+    def stage(self, feed: Feed, text: str, seconds: float) -> None:
+        """See Listener."""
+        self._app.post_message(news.OpeningStage(feed, text, seconds))
+
+    def opened(self, feed: Feed, info: MachineInfo) -> None:
+        """See Listener."""
+        self._app.post_message(news.MachineOpened(feed, info))
+
+    def frame(self, feed: Feed, frame: Frame) -> None:
+        """See Listener."""
+        self._app.post_message(news.FrameArrived(feed, frame))
+
+    def failed(self, feed: Feed, error: SchedtuiError) -> None:
+        """See Listener."""
+        self._app.post_message(news.FeedFailed(feed, error))
+
+
+def _opening_title(spec: str) -> str:
+    kind, _, path = spec.partition(":")
+    return "Opening " + {"host": "this computer", "lab": "the lab"}.get(kind, f"the recording {Path(path).name}")
+
+
+def _described(info: MachineInfo) -> str:
+    what = {"host": "this computer", "lab": "the lab"}.get(info.kind, f"the recording {info.name}")
+    return f"{what} (Linux {info.kernel}, {len(info.cpus)} CPUs)"
+
+
+def _panic_sentence(panic: Panic) -> str:
+    runs = f"{panic.scheduler.name} runs, read back from the kernel, {panic.took_ms:.0f} ms"
+    latch = " Nothing is loaded until you release it (p)." if panic.scheduler.latched else ""
+    if panic.path == "nothing-to-do":
+        return f"Panic: there was nothing to take away. {runs}.{latch}"
+    way = " (by way of sysrq S)" if panic.path == "sysrq" else ""
+    gone = f"{panic.before} is gone. " if panic.before else ""
+    return f"Panic: {gone}{runs}{way}.{latch}"

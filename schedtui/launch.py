@@ -1,0 +1,46 @@
+"""Starts the terminal program: the machine first, the user interface while its first sample is being taken.
+
+Importing this costs next to nothing, so that the sampling of the host can begin before Textual is imported.
+Whatever happens, the machine is closed at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from schedtui.backend.errors import SchedtuiError
+from schedtui.feed import Feed
+
+
+def run_app(
+    machine: str = "host",
+    theme: str | None = None,
+    *,
+    kernel: Path | None = None,
+    cpus: int | None = None,
+    interval_s: float = 1.0,
+) -> int:
+    """Run the terminal program on ``machine`` until the user quits; returns the exit code.
+
+    ``theme`` is a theme's name, for this run only. ``kernel`` and ``cpus`` are for labs. Frames come every
+    ``interval_s`` seconds. The code is 0 after quitting, 1 after a failure, 128 + N after signal N.
+    """
+    try:
+        feed = Feed.named(machine, kernel=kernel, cpus=cpus, interval_s=interval_s)
+    except SchedtuiError as error:
+        print(f"schedtui: {error.message} {error.remedy}".rstrip(), file=sys.stderr)
+        return 1
+    feed.start()
+    try:
+        from schedtui.app import SchedtuiApp
+
+        app = SchedtuiApp(feed, theme=theme, kernel=kernel, cpus=cpus)
+    except BaseException:
+        feed.close()
+        raise
+    try:
+        app.run()
+    finally:
+        app.close_machines()
+    return app.return_code or 0

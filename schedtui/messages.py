@@ -1,0 +1,129 @@
+"""What the threads behind the screens tell the app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from schedtui.act import Act
+from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.model import Finding, Frame, MachineInfo, Panic, Scheduler
+from schedtui.feed import Feed
+
+
+@dataclass
+class DashboardReady(Message):
+    """The panels are there."""
+
+
+@dataclass
+class OpeningStage(Message):
+    """A machine that is being opened reached a stage."""
+
+    feed: Feed
+    text: str
+    seconds: float
+
+
+@dataclass
+class MachineOpened(Message):
+    """A machine is ready."""
+
+    feed: Feed
+    info: MachineInfo
+
+
+@dataclass
+class FrameArrived(Message):
+    """A machine was sampled."""
+
+    feed: Feed
+    frame: Frame
+
+
+@dataclass
+class FeedFailed(Message):
+    """A machine could not be opened, or no longer answers."""
+
+    feed: Feed
+    error: SchedtuiError
+
+
+@dataclass
+class ActStage(Message):
+    """An act reached a stage."""
+
+    act: Act
+    text: str
+    seconds: float
+
+
+@dataclass
+class ActEnded(Message):
+    """An act worked (no error) or did not."""
+
+    act: Act
+    scheduler: Scheduler | None = None
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class PanicEnded(Message):
+    """A panic has been carried out, or could not be."""
+
+    panic: Panic | None = None
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class LoadsChanged(Message):
+    """Loads were started or stopped, or could not be."""
+
+    text: str
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class Examined(Message):
+    """The doctor is done."""
+
+    findings: list[Finding]
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class MachineWanted(Message):
+    """The user wants another machine: ``host``, ``lab`` or ``replay:FILE``."""
+
+    spec: str
+
+
+@dataclass
+class OpeningUnwanted(Message):
+    """The user no longer wants the machine that is being opened."""
+
+
+@dataclass
+class PresetWanted(Message):
+    """The user wants this preset to run; ``release`` ends a latched panic first."""
+
+    preset: str
+    release: bool = False
+
+
+@dataclass
+class DefaultWanted(Message):
+    """The user wants the kernel's own scheduler back."""
+
+
+@dataclass
+class LoadWanted(Message):
+    """The user wants a load of this kind on the machine."""
+
+    kind: str
+
+
+@dataclass
+class LoadsUnwanted(Message):
+    """The user wants every load to stop."""

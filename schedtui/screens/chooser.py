@@ -1,0 +1,207 @@
+"""The shape that choosing a preset and choosing a machine share: a list, a preview in plain words, and the stages of
+what was started from it.
+
+``enter`` goes one step further, ``escape`` one step back. What is in the list and what a choice means is said by
+the Choices it is given; the app does what was chosen.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Protocol
+
+from msgspec import Struct
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from schedtui.act import Act
+from schedtui.screens.live import Live
+from schedtui.widgets.footer import KeyBar
+from schedtui.widgets.stages import StageList
+
+STAGE_REDRAW_S = 0.5
+Step = Literal["list", "preview", "act"]
+
+
+class Entry(Struct, frozen=True):
+    """A line of the list. ``remark`` stands below the title: what it is for, or why it cannot be had."""
+
+    id: str
+    title: str
+    remark: str = ""
+    available: bool = True
+
+
+class Choices(Protocol):
+    """What can be chosen."""
+
+    heading: str
+    act_title: str
+    """How the titles of acts begin that belong here."""
+    leaving: str
+    """What ``escape`` does while an act runs."""
+
+    def entries(self) -> list[Entry]:
+        """The list, in order."""
+        ...
+
+    def preview(self, entry_id: str) -> Content:
+        """What choosing it means, in plain words."""
+        ...
+
+    def verb(self, entry_id: str) -> str:
+        """What ``enter`` does in the preview; empty when it can do nothing."""
+        ...
+
+    def chosen(self, entry_id: str) -> Message | None:
+        """What to tell the app at ``enter`` in the preview; None when one more ``enter`` is wanted."""
+        ...
+
+    def left(self) -> Message | None:
+        """What to tell the app when the user turns away while the act runs."""
+        ...
+
+
+class Chooser(Live, Screen[None]):
+    """List, preview, stages."""
+
+    CSS_PATH = "chooser.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "further", "Further"),
+        Binding("escape,q", "back", "Back"),
+    ]
+
+    def __init__(self, choices: Choices, *, act: Act | None = None, selected: str = "") -> None:
+        super().__init__()
+        self.choices = choices
+        self._act = act
+        self._start_at = selected
+        self._step: Step = "act" if act else "preview" if selected else "list"
+
+    def compose(self) -> ComposeResult:
+        """The heading, the two halves and the keys."""
+        yield Static(self.choices.heading, id="heading")
+        with Horizontal(id="halves"):
+            yield OptionList(*self._options(), id="choices")
+            with VerticalScroll(id="preview"):
+                yield Static(id="text")
+            with VerticalScroll(id="act"):
+                yield StageList(id="stages")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Stages show seconds that pass, so they are drawn again while an act runs; nothing else here ticks."""
+        self.set_interval(STAGE_REDRAW_S, self._draw_act)
+        choices = self.query_one("#choices", OptionList)
+        choices.highlighted = choices.get_option_index(self._start_at) if self._start_at else 0
+        self._go(self._step)
+
+    def follows(self, act: Act) -> bool:
+        """This screen shows the acts that are started from it."""
+        return act.title.startswith(self.choices.act_title)
+
+    def show_act(self, act: Act) -> None:
+        """Follow the act that was started here; a finished one closes the screen."""
+        if not self.follows(act):
+            return
+        self._act = act
+        if act.state == "done" and self._step == "act":
+            self.dismiss()
+            return
+        if act.state == "cancelled" and self._step == "act":
+            self._go("list")
+            return
+        if self._step != "act" and act.state == "running":
+            self._go("act")
+        self._draw_act(always=True)
+
+    def refresh_choices(self) -> None:
+        """The circumstances changed: draw the list and the preview again."""
+        choices = self.query_one("#choices", OptionList)
+        kept = choices.highlighted
+        choices.set_options(self._options())
+        choices.highlighted = kept
+        self._draw_preview()
+
+    @on(OptionList.OptionHighlighted)
+    def _option_highlighted(self) -> None:
+        self._draw_preview()
+
+    @on(OptionList.OptionSelected)
+    def _option_selected(self) -> None:
+        self._go("preview")
+
+    def action_further(self) -> None:
+        """In the preview: choose it."""
+        entry = self._entry_id()
+        if self._step != "preview" or entry is None or not self.choices.verb(entry):
+            return
+        message = self.choices.chosen(entry)
+        if message is None:
+            self._go("preview")
+        else:
+            self.post_message(message)
+
+    def action_back(self) -> None:
+        """One step back; out of the screen from the list."""
+        running = self._act is not None and self._act.state == "running"
+        if self._step == "list":
+            self.dismiss()
+        elif self._step == "preview":
+            self._go("list")
+        elif running:
+            message = self.choices.left()
+            if message is None:
+                self.dismiss()
+            else:
+                self.post_message(message)
+        else:
+            self._act = None
+            self._go("list")
+
+    def _entry_id(self) -> str | None:
+        choices = self.query_one("#choices", OptionList)
+        option = choices.highlighted_option
+        return option.id if option else None
+
+    def _options(self) -> list[Option]:
+        return [Option(_line(entry), id=entry.id) for entry in self.choices.entries()]
+
+    def _go(self, step: Step) -> None:
+        self._step = step
+        self.query_one("#preview").display = step != "act"
+        self.query_one("#act").display = step == "act"
+        self.query_one({"list": "#choices", "preview": "#preview", "act": "#act"}[step]).focus()
+        self._draw_preview()
+        self._draw_act(always=True)
+
+    def _draw_preview(self) -> None:
+        entry = self._entry_id()
+        self.query_one("#text", Static).update(self.choices.preview(entry) if entry else "")
+        self._draw_keys(self.choices.verb(entry) if entry else "")
+
+    def _draw_act(self, always: bool = False) -> None:
+        if self._step == "act" and self._act is not None and (always or self._act.state == "running"):
+            self.query_one(StageList).show(self._act)
+
+    def _draw_keys(self, verb: str) -> None:
+        running = self._act is not None and self._act.state == "running"
+        keys = {
+            "list": [("enter", "Preview"), ("esc", "Back")],
+            "preview": [*([("enter", verb)] if verb else []), ("esc", "Back to the list")],
+            "act": [("esc", self.choices.leaving if running else "Back to the list")],
+        }[self._step]
+        self.query_one(KeyBar).show(keys)
+
+
+def _line(entry: Entry) -> Content:
+    title = Content.styled(entry.title, "bold" if entry.available else "$text-disabled")
+    if not entry.available:
+        title = Content.assemble(("– ", "$text-disabled"), title)
+    return Content.assemble(title, "\n", ("  " + entry.remark, "$text-muted")) if entry.remark else title

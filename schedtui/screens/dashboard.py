@@ -1,0 +1,172 @@
+"""The dashboard: one glance at how the CPUs are, how long tasks wait, and which scheduler runs.
+
+It lays the panels out and hands them the Frames; the panels draw, the app acts.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Horizontal
+from textual.events import Resize
+from textual.screen import Screen
+from textual.widgets import Static
+
+from schedtui.act import Act
+from schedtui.backend.model import Event, Frame, MachineInfo
+from schedtui.baseline import Baseline
+from schedtui.messages import DashboardReady
+from schedtui.screens.live import Live
+from schedtui.widgets.cpus import CpuPanel
+from schedtui.widgets.events import EventPanel
+from schedtui.widgets.footer import KeyBar
+from schedtui.widgets.header import HeaderBar
+from schedtui.widgets.latency import LatencyPanel
+from schedtui.widgets.panel import COMPACT_BELOW
+from schedtui.widgets.pressure import PressurePanel
+from schedtui.widgets.waiters import WaitersPanel
+from schedtui.widgets.workload import WorkloadPanel
+
+SMALLEST = (80, 24)
+FEW_CPUS_SHARE = 0.25
+"""A list of CPUs that takes no more of the terminal's height than this leaves room for another panel below it."""
+KEYS = (
+    ("p", "Presets"),
+    ("m", "Machine"),
+    ("w", "Workload"),
+    ("u", "Undo"),
+    ("!", "Doctor"),
+    ("?", "Help"),
+    ("^p", "Palette"),
+    ("q", "Quit"),
+)
+
+
+class Dashboard(Live, Screen[None]):
+    """The first screen, below all others."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "app.presets", "Presets"),
+        Binding("m", "app.machine", "Machine"),
+        Binding("w", "app.workload", "Workload"),
+        Binding("u", "app.undo", "Undo"),
+        Binding("exclamation_mark", "app.doctor", "Doctor"),
+        Binding("question_mark", "app.help", "Help"),
+        Binding("q", "app.quit", "Quit"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._info: MachineInfo | None = None
+        self._baseline = Baseline()
+        self._unshown: list[Event] = []
+
+    def compose(self) -> ComposeResult:
+        """Header, notice, panels, keys; and the sentence for a terminal that is too small."""
+        yield HeaderBar()
+        yield Static(id="notice", markup=False)
+        with Grid(id="panels"):
+            yield CpuPanel()
+            yield LatencyPanel()
+            yield WaitersPanel()
+            yield PressurePanel()
+        with Horizontal(id="happenings"):
+            yield EventPanel()
+            yield WorkloadPanel()
+        yield KeyBar()
+        yield Static(id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Show what happened before the panels were there."""
+        self.query_one(KeyBar).show(KEYS)
+        self.query_one(WorkloadPanel).display = False
+        unshown, self._unshown = self._unshown, []
+        self.query_one(EventPanel).add(unshown)
+        self.post_message(DashboardReady())
+
+    def on_resize(self, event: Resize) -> None:
+        """Below the smallest size a sentence is all there is."""
+        width, height = event.size
+        too_small = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(too_small, "-too-small")
+        if too_small:
+            self.query_one("#too-small", Static).update(
+                f"This terminal is {width}×{height}. schedtui needs {SMALLEST[0]}×{SMALLEST[1]}: "
+                "make it larger. F12 and q still work."
+            )
+        self._arrange(height)
+
+    def _arrange(self, height: int) -> None:
+        """Few CPUs leave room for those who wait below them; many get the whole height (the style sheet says how)."""
+        if self._info is None:
+            return
+        compact = height < COMPACT_BELOW
+        lines = max(1, len(self._info.cpus)) + (1 if compact else 2)
+        few = lines <= height * FEW_CPUS_SHARE
+        self.set_class(few, "-few-cpus")
+        pressure = 4 if compact else 6
+        rows = (str(lines), "1fr", str(pressure)) if few else ("3fr", "1fr", str(pressure))
+        self.query_one("#panels").styles.grid_rows = " ".join(rows)
+
+    def on_event_panel_opened(self, message: EventPanel.Opened) -> None:
+        """Read an event in full."""
+        from schedtui.screens.details import DetailsScreen
+
+        self.app.push_screen(DetailsScreen(message.event))
+
+    def show_machine(self, info: MachineInfo) -> None:
+        """Forget the machine before."""
+        self._info = info
+        self._baseline = Baseline()
+        for panel in (CpuPanel, PressurePanel, LatencyPanel, WaitersPanel, WorkloadPanel):
+            self.query_one(panel).reset()
+        self.query_one(HeaderBar).show(info, None)
+        self.query_one(KeyBar).show(KEYS, info.default_scheduler)
+        self._show_notice(_notice(info))
+        self._arrange(self.size.height)
+
+    def show_frame(self, frame: Frame) -> None:
+        """Hand the Frame to every panel."""
+        if self._info is None:
+            return
+        latency = self.query_one(LatencyPanel)
+        latency.ghost(self._baseline.add(frame), self._info.default_scheduler)
+        latency.show(frame)
+        self.query_one(HeaderBar).show(self._info, frame)
+        self.query_one(CpuPanel).show(self._info, frame)
+        self.query_one(PressurePanel).show(frame)
+        self.query_one(WaitersPanel).show(frame)
+        loads = self.query_one(WorkloadPanel)
+        loads.display = bool(frame.workloads)
+        loads.show(frame)
+        if frame.events:
+            self.query_one(EventPanel).add(frame.events)
+
+    def show_act(self, act: Act) -> None:
+        """While the first machine opens there is nothing else to show."""
+        if self._info is None and act.stages:
+            self._show_notice(f"{act.title}: {act.stages[-1].text}")
+
+    def note(self, event: Event) -> None:
+        """A line in “What happened”."""
+        if self.is_mounted:
+            self.query_one(EventPanel).add((event,))
+        else:
+            self._unshown.append(event)
+
+    def _show_notice(self, text: str) -> None:
+        notice = self.query_one("#notice", Static)
+        notice.display = bool(text)
+        notice.update(text)
+
+
+def _notice(info: MachineInfo) -> str:
+    """Why nothing can be loaded here, and where it can; empty where it can."""
+    if info.can_load:
+        return ""
+    if info.kind == "replay":
+        return "This is a recording: it shows what was, and nothing can be changed in it.  m: another machine"
+    return f"{info.reason or 'No scheduler can be loaded on this machine.'} Press m."

@@ -1,0 +1,23 @@
+"""What the app tells every screen that is open; a screen answers with the messages of messages.py."""
+
+from __future__ import annotations
+
+from schedtui.act import Act
+from schedtui.backend.model import Frame, MachineInfo
+
+
+class Live:
+    """A mixin: a screen overrides what concerns it."""
+
+    def show_machine(self, info: MachineInfo) -> None:
+        """Another machine is watched from now on."""
+
+    def show_frame(self, frame: Frame) -> None:
+        """The machine was sampled."""
+
+    def show_act(self, act: Act) -> None:
+        """An act began, reached a stage or ended."""
+
+    def follows(self, act: Act) -> bool:
+        """Whether this screen shows how ``act`` goes, and so also how it fails."""
+        return False

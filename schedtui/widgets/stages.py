@@ -1,0 +1,47 @@
+"""The stages of an act with their times, and how it ended. Draws an Act; starts nothing."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from schedtui.act import Act
+
+
+class StageList(Static):
+    """One line a stage: what is done, what is under way, and for how long."""
+
+    def show(self, act: Act) -> None:
+        """Draw ``act`` as it is now."""
+        self.update(stage_lines(act))
+
+
+def stage_lines(act: Act) -> Content:
+    """The act in lines: a sign and a word for each stage's state, so that colour is never the only sign."""
+    lines = [Content.styled(act.title, "bold"), Content("")]
+    for stage in act.stages:
+        if stage.ended_s is not None:
+            lines.append(_line("done", "$text-success", stage.text, stage.ended_s - stage.began_s))
+        else:
+            lines.append(_line(" now", "bold $text-accent", stage.text, act.elapsed_s() - stage.began_s))
+    if act.state == "done":
+        lines += [Content(""), Content.styled(act.result, "bold $text-success")]
+    elif act.state == "cancelled":
+        lines += [Content(""), Content.styled("Cancelled. Nothing of it is left.", "$text-warning")]
+    elif act.error is not None:
+        lines += [Content(""), error_lines(act.error.message, act.error.remedy, act.error.details)]
+    return Content("\n").join(lines)
+
+
+def error_lines(message: str, remedy: str, details: str) -> Content:
+    """An error as a person reads it: what happened, what to do, and the technical lines last."""
+    lines = [Content.styled(message, "bold $text-error")]
+    if remedy:
+        lines += [Content(""), Content.assemble(("What to do: ", "bold"), remedy)]
+    if details:
+        lines += [Content(""), Content.styled("Details", "bold $text-muted"), Content.styled(details, "$text-muted")]
+    return Content("\n").join(lines)
+
+
+def _line(sign: str, style: str, text: str, seconds: float) -> Content:
+    return Content.assemble((f" {sign}  ", style), text, (f"  {seconds:.1f} s", "$text-muted"))
