@@ -64,10 +64,9 @@ def _kernel() -> Iterator[Finding]:
 def _pressure() -> Finding:
     probe = PressureProbe()
     probe.close()
-    remedy = "Start the kernel with psi=1 on its command line" if "psi=1" in probe.missing else ""
-    return Finding(
-        name="pressure", ok=not probe.missing, state=probe.missing or "measured", remedy=remedy, needed_for="its panel"
-    )
+    why = next(iter(probe.missing.values()), "")
+    remedy = "Start the kernel with psi=1 on its command line" if "psi=1" in why else ""
+    return Finding(name="pressure", ok=not why, state=why or "measured", remedy=remedy, needed_for="its panel")
 
 
 def _run_delay() -> Finding:

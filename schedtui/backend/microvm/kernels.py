@@ -62,6 +62,13 @@ class Kernel(Struct, frozen=True):
     """Where it came from, in words: 'given', 'this machine', 'fetched from Debian'."""
 
 
+def listed_kernels() -> list[Kernel]:
+    """The kernels here that a lab can boot, the one that ``find_kernel`` takes first."""
+    own, default = _own_kernel(), _cached_of(DEFAULT_SERIES)
+    first = [each for each in (own, default) if each]
+    return first + [each for each in cached_kernels() if each not in first]
+
+
 def find_kernel(explicit: Path | None, progress: Progress) -> Kernel:
     """The kernel for the lab: the one given, else this machine's own, else a cached one, else a fetched one.
 
@@ -69,12 +76,8 @@ def find_kernel(explicit: Path | None, progress: Progress) -> Kernel:
     """
     if explicit is not None:
         return inspect_image(explicit)
-    own = _own_kernel()
-    if own:
-        return own
-    if _cached_of(DEFAULT_SERIES) is None and (others := cached_kernels()):
-        return others[0]
-    return fetch_kernel(DEFAULT_SERIES, progress)
+    here = listed_kernels()
+    return here[0] if here else fetch_kernel(DEFAULT_SERIES, progress)
 
 
 def cached_kernels() -> list[Kernel]:

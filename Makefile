@@ -1,0 +1,61 @@
+# make run      set everything up, with progress, and open schedtui
+# make test     everything that CI runs, the lab included (15 minutes at most on two cores)
+# make check    the same without the lab (one minute)
+# make bench    the product's numbers          make soak  full matrices and large counts of faults
+# make recordings  record the sessions that snapshot tests play, anew, in the lab
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST := $(BIN)/pytest -q
+
+.PHONY: run setup test check lint bench soak recordings clean
+
+run: .venv/.lab
+	@exec $(BIN)/schedtui
+
+setup: .venv/.dev .venv/.lab
+
+.venv/.program: pyproject.toml constraints.txt
+	@echo "Setting up Python's part (.venv)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) hatchling
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.program
+	@echo "Setting up what the tests need"
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# Without the lab's tools everything else still works, so a refusal ends nothing, and is asked again next time.
+.venv/.lab: .venv/.program
+	@$(BIN)/schedtui lab install && touch $@ || echo "The lab is not ready yet; everything else is."
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+	$(PYTEST) -m 'not lab and not soak'
+
+# The default kernel is a must; the oldest and the newest may be gone from the archive one day.
+test: setup lint
+	$(BIN)/schedtui lab prepare
+	-$(BIN)/schedtui lab kernels --fetch 6.16
+	-$(BIN)/schedtui lab kernels --fetch 7.3
+	$(PYTEST) -m 'not soak'
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks.product
+
+soak: setup
+	$(PYTEST) -m soak --timeout=3600
+
+recordings: setup
+	$(BIN)/python -m tests.recordings.make
+
+clean:
+	rm -rf .venv build dist

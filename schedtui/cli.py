@@ -1,0 +1,547 @@
+"""The ``schedtui`` command: the terminal program, and everything its screens do for scripts.
+
+What a command does is the backend's; what it says is ``console``'s. The user interface and the backend are
+imported by the command that needs them, because start-up time is a budget.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from schedtui import __version__
+from schedtui.backend.errors import BadFile, Interrupted, LoadRejected, SchedtuiError
+from schedtui.console import NOT_DONE, NOT_RUN, USAGE, Console, Stopped, exit_code_of, heed_signals, opened
+from schedtui.launch import run_app
+
+if TYPE_CHECKING:
+    from schedtui.backend.deploy import Proposal
+    from schedtui.backend.machine import Machine
+    from schedtui.backend.model import Scheduler
+
+EXIT_CODES = """\b
+Exit codes:
+  0        what was asked happened
+  1        it did not; the reason is on stderr (with --json: "error" on stdout)
+  2        the command line makes no sense: unknown option, preset, tunable, value
+  128 + N  ended by signal N, everything closed and restored
+  lab run: the command's own code; 125 when it could not be run"""
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_LONGEST_S = 7 * 86400.0
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, from ``5``, ``5s``, ``500ms``, ``2m``; a week at most."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip())
+        if not matched or matched[2] not in _UNITS:
+            self.fail(f"“{value}” is no duration; write 5s, 500ms or 2m.", param, ctx)
+        seconds = float(matched[1]) * _UNITS[matched[2]]
+        if not 0 < seconds <= _LONGEST_S:
+            self.fail(f"“{value}” is not between 0 and a week.", param, ctx)
+        return seconds
+
+
+class Assignment(click.ParamType[tuple[str, str]]):
+    """A name and its text, from ``NAME=VALUE``."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Name and text."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals or not name.strip():
+            self.fail(f"“{value}” is not NAME=VALUE.", param, ctx)
+        return name.strip(), text
+
+
+def _json_option(command: _Command) -> _Command:
+    return click.option("--json", "as_json", is_flag=True, help="Speak JSON on stdout.")(command)
+
+
+def _lab_options(command: _Command) -> _Command:
+    command = click.option("--cpus", type=click.IntRange(1, 256), help="Virtual CPUs of the lab.")(command)
+    return click.option(
+        "--kernel", type=click.Path(path_type=Path), metavar="IMAGE", help="Kernel image that the lab boots."
+    )(command)
+
+
+def _machine_option(command: _Command) -> _Command:
+    return click.option(
+        "--machine", metavar="MACHINE", help="host, lab or replay:FILE. [default: host, or what came before COMMAND]"
+    )(command)
+
+
+_set_option = click.option(
+    "--set", "settings", type=Assignment(), multiple=True, metavar="NAME=VALUE", help="Set a tunable. Repeatable."
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.option("--machine", default="host", show_default=True, metavar="MACHINE", help="host, lab or replay:FILE.")
+@click.option("--theme", metavar="NAME", help="Theme for this run.")
+@click.version_option(__version__, prog_name="schedtui", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, machine: str, theme: str | None) -> None:
+    """Command of the Linux CPU scheduler: see it, change it, take it back with one key.
+
+    Without a COMMAND it opens the terminal program on MACHINE. F12 in it, or “schedtui panic” in any shell, gives
+    the machine back to the kernel's own scheduler.
+    """
+    context.obj = machine
+    if context.invoked_subcommand is None:
+        context.exit(run_app(machine, theme))
+
+
+@cli.command()
+@_machine_option
+@_lab_options
+@_json_option
+@click.pass_context
+def status(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
+    """Which scheduler runs, as the kernel reports it."""
+    console = Console(as_json)
+    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+        info, scheduler = it.open(console.progress), it.scheduler()
+    data = {
+        "machine": info.kind,
+        "kernel": info.kernel,
+        "sched_ext": _state(scheduler),
+        "scheduler": scheduler.name,
+        "owner": scheduler.owner,
+        "policy": scheduler.policy,
+        "default_scheduler": info.default_scheduler,
+        "can_load": info.can_load,
+        "reason": info.reason,
+        "cpus": len(info.cpus),
+        "events": scheduler.events,
+        "statistics": scheduler.statistics,
+        "latched": scheduler.latched,
+    }
+    lines = [
+        f"{info.kind} · Linux {info.kernel} · {_count(len(info.cpus), 'CPU')}",
+        f"scheduler  {scheduler.name} ({_whose(scheduler)})",
+        f"sched_ext  {_state(scheduler)}",
+    ]
+    if info.reason:
+        lines.append(info.reason)
+    console.result(data, "\n".join(lines))
+
+
+@cli.command()
+@click.argument("name", metavar="PRESET|POLICY")
+@_set_option
+@click.option("--for", "seconds", type=Duration(), metavar="DURATION", help="Run it this long. [default: until Ctrl-C]")
+@_machine_option
+@_lab_options
+@_json_option
+@click.pass_context
+def apply(
+    context: click.Context,
+    name: str,
+    settings: tuple[tuple[str, str], ...],
+    seconds: float | None,
+    machine: str | None,
+    kernel: Path | None,
+    cpus: int | None,
+    as_json: bool,
+) -> None:
+    """Run a preset's scheduler, or a policy, and give the machine back to the kernel's own at the end."""
+    console = Console(as_json)
+    proposal = _proposal(name, settings)
+    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+        context.exit(_apply_and_hold(it, proposal, seconds, console))
+
+
+@cli.command()
+@_machine_option
+@_lab_options
+@_json_option
+@click.pass_context
+def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
+    """At once: the kernel's own scheduler. Says which one runs afterwards, read back from the kernel."""
+    console = Console(as_json)
+    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+        info, done = it.open(console.progress), it.panic()
+    after = done.scheduler
+    data = {
+        "machine": info.kind,
+        "kernel": info.kernel,
+        "before": done.before,
+        "path": done.path,
+        "took_ms": round(done.took_ms, 1),
+        "scheduler": after.name,
+        "sched_ext": _state(after),
+        "latched": after.latched,
+    }
+    was = f", {done.before} before" if done.before and done.before != after.name else ""
+    console.result(data, f"{after.name} runs (read back from the kernel after {done.took_ms:.0f} ms{was}).")
+    if _state(after) == "enabled":
+        context.exit(NOT_DONE)
+
+
+@cli.command()
+@_json_option
+def doctor(as_json: bool) -> None:
+    """What works here, what does not, and the one command that fixes it."""
+    from schedtui.backend.doctor import examine
+
+    findings = examine()
+    width = max(len(each.name) for each in findings)
+    lines = []
+    for each in findings:
+        lines.append(f"{'ok ' if each.ok else 'no '} {each.name:<{width}}  {each.state}")
+        if each.remedy:
+            lines.append(f"    {'':<{width}}  → {each.remedy}")
+    Console(as_json).result({"findings": findings}, "\n".join(lines))
+
+
+@cli.command()
+@_json_option
+def presets(as_json: bool) -> None:
+    """The presets and policies that “schedtui apply” takes, with their tunables."""
+    from schedtui.backend.library.catalogue import load_library, range_of
+
+    library = load_library()
+    lines = ["Presets:"]
+    lines += [f"  {each.id:<16} {each.summary}" for each in library.presets.values()]
+    lines += ["", "Policies:"]
+    for policy in library.policies.values():
+        lines.append(f"  {policy.name:<16} {policy.summary}")
+        lines += [f"    --set {each.name}=…  {range_of(each)}, default {each.default}" for each in policy.tunables]
+    lines += ["", *library.problems] if library.problems else []
+    data = {
+        "presets": list(library.presets.values()),
+        "policies": list(library.policies.values()),
+        "problems": library.problems,
+    }
+    Console(as_json).result(data, "\n".join(lines))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--for", "seconds", type=Duration(), metavar="DURATION", help="How long. [default: until Ctrl-C]")
+@click.option("--interval", type=Duration(), default="1s", show_default=True, help="Time between samples.")
+@click.option("--workload", "workloads", multiple=True, metavar="KIND", help="Start a load first (lab). Repeatable.")
+@click.option("--apply", "name", metavar="PRESET|POLICY", help="Run this scheduler meanwhile.")
+@_set_option
+@click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
+@_machine_option
+@_lab_options
+@_json_option
+@click.pass_context
+def record(
+    context: click.Context,
+    file: Path,
+    seconds: float | None,
+    interval: float,
+    workloads: tuple[str, ...],
+    name: str | None,
+    settings: tuple[tuple[str, str], ...],
+    overwrite: bool,
+    machine: str | None,
+    kernel: Path | None,
+    cpus: int | None,
+    as_json: bool,
+) -> None:
+    """Write what is seen of a machine to FILE; “--machine replay:FILE” plays it."""
+    console = Console(as_json)
+    if file.exists() and not overwrite:
+        raise BadFile(f"{file} exists already.", "Give another name, or --overwrite.")
+    if settings and not name:
+        raise click.UsageError("--set needs --apply.")
+    proposal = _proposal(name, settings) if name else None
+    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+        info = it.open(console.progress)
+        for kind in workloads:
+            it.start_workload(kind)
+        if proposal:
+            from schedtui.backend import deploy
+
+            deploy.apply(it, proposal, console.progress)
+        console.note(f"Recording {info.kind} to {file}{'' if seconds else '; Ctrl-C ends it'}")
+        frames, stopped = _record(it, file, interval, seconds)
+    console.result({"machine": info.kind, "file": str(file), "frames": frames}, f"{_count(frames, 'frame')} in {file}")
+    if stopped and (seconds or stopped.exit_code != 130):
+        context.exit(stopped.exit_code)
+
+
+@cli.group(invoke_without_command=True)
+@_lab_options
+@click.option("--theme", metavar="NAME", help="Theme for this run.")
+@click.pass_context
+def lab(context: click.Context, kernel: Path | None, cpus: int | None, theme: str | None) -> None:
+    """A real sched_ext kernel in a small virtual machine; without a COMMAND, the terminal program on it."""
+    if context.invoked_subcommand is None:
+        context.exit(run_app("lab", theme, kernel=kernel, cpus=cpus))
+    if kernel or cpus or theme:
+        raise click.UsageError("Give these options after the command.")
+
+
+@lab.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--timeout", type=Duration(), default="60s", show_default=True, help="End it after this time.")
+@click.option("--apply", "name", metavar="PRESET|POLICY", help="Run it under this scheduler.")
+@_set_option
+@_lab_options
+@_json_option
+@click.pass_context
+def lab_run(
+    context: click.Context,
+    command: tuple[str, ...],
+    timeout: float,
+    name: str | None,
+    settings: tuple[tuple[str, str], ...],
+    kernel: Path | None,
+    cpus: int | None,
+    as_json: bool,
+) -> None:
+    """Run a command in the lab: schedtui lab run -- COMMAND…
+
+    Ends with the command's own exit code, or with 125 when it could not be run.
+    """
+    console = Console(as_json)
+    if settings and not name:
+        raise click.UsageError("--set needs --apply.")
+    proposal = _proposal(name, settings) if name else None
+    try:
+        with opened("lab", console, kernel=kernel, cpus=cpus) as it:
+            info = it.open(console.progress)
+            if proposal:
+                from schedtui.backend import deploy
+
+                deploy.apply(it, proposal, console.progress)
+            console.progress(f"Running {command[0]}", 0.0)
+            done = it.run(list(command), timeout)
+            scheduler = it.scheduler()
+    except SchedtuiError as error:
+        console.failure(error)
+        context.exit(NOT_RUN)
+    data = {
+        "machine": info.kind,
+        "kernel": info.kernel,
+        "scheduler": scheduler.name,
+        "statistics": scheduler.statistics,
+        "command": list(done.command),
+        "exit_code": done.exit_code,
+        "seconds": round(done.seconds, 3),
+        "output": done.output,
+        "truncated": done.truncated,
+    }
+    console.result(data, done.output.removesuffix("\n"))
+    context.exit(done.exit_code)
+
+
+@lab.command("prepare")
+@_lab_options
+@_json_option
+def lab_prepare(kernel: Path | None, cpus: int | None, as_json: bool) -> None:
+    """Get everything ready, so that the lab opens in a second: kernel, guest image, boot, snapshot."""
+    console = Console(as_json)
+    began = time.monotonic()
+    with opened("lab", console, kernel=kernel, cpus=cpus) as it:
+        info = it.open(console.progress)
+    seconds = round(time.monotonic() - began, 1)
+    data = {"machine": info.kind, "kernel": info.kernel, "cpus": len(info.cpus), "seconds": seconds}
+    console.result(data, f"The lab is ready: Linux {info.kernel}, {_count(len(info.cpus), 'CPU')} ({seconds} s).")
+
+
+@lab.command("install")
+@click.option("--simulate", is_flag=True, help="Only say what would be installed.")
+@_json_option
+def lab_install(simulate: bool, as_json: bool) -> None:
+    """Install what the lab needs: QEMU, clang, libbpf. The system's package sources stay as they are."""
+    from schedtui.backend.provision import install, needs
+
+    console = Console(as_json)
+    installed = install(console.progress, simulate=simulate)
+    present = {"installed": [each.debian for each in installed], "present": {each.name: each.found for each in needs()}}
+    words = ", ".join(each.name for each in installed)
+    would = "Would install" if simulate else "Installed"
+    console.result(present, f"{would}: {words}." if words else "Everything that the lab needs is there.")
+
+
+@lab.command("kernels")
+@click.option("--fetch", "series", multiple=True, metavar="SERIES", help="Fetch the newest of a series such as 6.18.")
+@_json_option
+def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
+    """List the kernels that the lab can boot, the one that it takes by itself first."""
+    from schedtui.backend.microvm.kernels import fetch_kernel, listed_kernels
+
+    console = Console(as_json)
+    for each in series:
+        fetch_kernel(each, console.progress, renew=True)
+    kernels = listed_kernels()
+    lines = [f"{each.release:<32} {each.origin:<20} {each.image}" for each in kernels]
+    console.result({"kernels": kernels}, "\n".join(lines) or "None yet; the first lab fetches one.")
+
+
+def main() -> int:
+    """The console script. Returns the exit code; no failure ends in a traceback."""
+    if len(sys.argv) == 1:
+        return run_app("host")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    heed_signals()
+    console = Console("--json" in sys.argv[: _end_of_options(sys.argv)])
+    try:
+        return cli.main(standalone_mode=False) or 0
+    except SchedtuiError as error:
+        console.failure(error)
+        return exit_code_of(error)
+    except click.ClickException as error:
+        console.failure(_usage_error(error))
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except Stopped as stopped:
+        console.note("")
+        return stopped.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to tell, also not at interpreter exit.
+        sys.stdout = None
+        return 141
+    except Exception as error:  # noqa: BLE001  the edge: a fault of schedtui itself is logged, never shown raw
+        console.failure(_own_fault(error))
+        return NOT_DONE
+
+
+def _end_of_options(arguments: list[str]) -> int:
+    return arguments.index("--") if "--" in arguments else len(arguments)
+
+
+def _usage_error(error: click.ClickException) -> SchedtuiError:
+    usage = SchedtuiError(error.format_message(), "See schedtui --help.")
+    if isinstance(error, click.UsageError) and error.ctx:
+        usage.remedy = f"See {error.ctx.command_path} --help."
+    usage.kind = "usage"
+    return usage
+
+
+def _own_fault(error: Exception) -> SchedtuiError:
+    from schedtui.faults import write_log
+
+    where = write_log(error)
+    remedy = f"The details are in {where}." if where else ""
+    return SchedtuiError(f"A fault of schedtui itself: {type(error).__name__}: {error}", remedy)
+
+
+def _spec(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None) -> str:
+    spec: str = machine or context.obj or "host"
+    if spec != "lab" and (kernel or cpus):
+        raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
+    return spec
+
+
+def _proposal(name: str, settings: tuple[tuple[str, str], ...]) -> Proposal:
+    from schedtui.backend.deploy import resolve
+    from schedtui.backend.library.catalogue import load_library
+
+    return resolve(load_library(), name, dict(settings))
+
+
+def _apply_and_hold(machine: Machine, proposal: Proposal, seconds: float | None, console: Console) -> int:
+    """Load, hold for a while, read, restore. Returns the exit code."""
+    from schedtui.backend import deploy
+
+    info = machine.open(console.progress)
+    loaded = deploy.apply(machine, proposal, console.progress)
+    data: dict[str, Any] = {
+        "machine": info.kind,
+        "kernel": info.kernel,
+        "preset": proposal.preset.id if proposal.preset else "",
+        "policy": proposal.policy.name if proposal.policy else "",
+        "settings": proposal.settings,
+        "scheduler": loaded.name,
+        "statistics": {},
+        "after": loaded.name,
+    }
+    if proposal.policy is None:
+        console.result(data, f"{loaded.name} runs.")
+        return 0
+    console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
+    stopped: Stopped | None = None
+    lost = ""
+    try:
+        lost = _hold(machine, loaded, seconds, console)
+    except Stopped as signal:
+        stopped = signal
+    last = machine.scheduler()
+    after = machine.unload()
+    data |= {"statistics": last.statistics, "after": after.name}
+    if not lost and last.enable_seq == loaded.enable_seq and last.name == loaded.name and not _is_enabled(after):
+        if stopped and seconds:
+            console.failure(Interrupted(f"{loaded.name} was stopped early; {after.name} runs again."), data)
+            return stopped.exit_code
+        counted = "\n".join(f"  {name:<24} {value}" for name, value in last.statistics.items())
+        console.result(data, f"{counted}\n{after.name} runs again.".lstrip("\n"))
+        return 0 if not stopped or stopped.exit_code == 130 else stopped.exit_code
+    reason = lost or f"{after.name} runs now."
+    console.failure(LoadRejected(f"{loaded.name} did not stay: {reason}", "See its limits: schedtui presets."), data)
+    return NOT_DONE
+
+
+def _hold(machine: Machine, loaded: Scheduler, seconds: float | None, console: Console) -> str:
+    """Wait, telling what happens; returns why the scheduler is gone when it ended by itself, else nothing."""
+    deadline = time.monotonic() + (seconds or _LONGEST_S)
+    for frame in machine.frames(min(1.0, seconds or 1.0)):
+        for event in frame.events:
+            console.note(event.text)
+        if frame.scheduler.name != loaded.name:
+            bad = [event.text for event in frame.events if event.kind == "bad"]
+            return bad[-1] if bad else f"{frame.scheduler.name} took its place."
+        left = deadline - time.monotonic()
+        if left < 1.0:
+            time.sleep(max(left, 0))
+            break
+    return ""
+
+
+def _record(machine: Machine, file: Path, interval_s: float, seconds: float | None) -> tuple[int, Stopped | None]:
+    """Write frames until the time is over or a signal comes; returns how many, and that signal."""
+    from schedtui.backend.recording import Recorder
+
+    deadline = time.monotonic() + (seconds or _LONGEST_S)
+    with Recorder(file, machine.open(lambda _stage, _seconds: None)) as recorder:
+        try:
+            for frame in machine.frames(interval_s):
+                recorder.add(frame)
+                if time.monotonic() + interval_s / 2 >= deadline:
+                    break
+        except Stopped as stopped:
+            return recorder.frames, stopped
+    return recorder.frames, None
+
+
+def _state(scheduler: Scheduler) -> str:
+    """The kernel's state without its passing ones: what is not yet enabled is disabled."""
+    return {"enabling": "disabled", "disabling": "enabled"}.get(scheduler.sched_ext, scheduler.sched_ext)
+
+
+def _is_enabled(scheduler: Scheduler) -> bool:
+    return _state(scheduler) == "enabled"
+
+
+def _whose(scheduler: Scheduler) -> str:
+    return "the kernel's own" if scheduler.owner == "kernel" else f"loaded by {scheduler.owner}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
