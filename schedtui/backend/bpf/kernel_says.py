@@ -56,10 +56,18 @@ class State(NamedTuple):
 
 def read_state() -> State:
     """Which scheduler the kernel says is loaded now, and how many have been since boot."""
+    return State(read_word(), _read(SCHED_EXT / "root" / "ops"), read_enable_seq())
+
+
+def read_word() -> str:
+    """The kernel's word for what sched_ext does now: disabled, enabling, enabled, disabling; empty without it."""
+    return _read(SCHED_EXT / "state")
+
+
+def read_enable_seq() -> int:
+    """How many schedulers have been enabled since boot."""
     number = _read(SCHED_EXT / "enable_seq")
-    return State(
-        _read(SCHED_EXT / "state"), _read(SCHED_EXT / "root" / "ops"), int(number) if number.isdecimal() else 0
-    )
+    return int(number) if number.isdecimal() else 0
 
 
 def _read(path: Path) -> str:

@@ -201,14 +201,17 @@ class Map:
         if number:
             raise LibbpfFailure(number, (f"map {self.name} cannot have {count} entries",))
 
-    def memory(self) -> tuple[int, int]:
-        """Address and size of a data section: before the load its first content, after it the kernel's own memory."""
+    def initial_content(self) -> memoryview:
+        """What a data section will hold at the load; it can be changed until then, and read until ``close``."""
         size = _size()
         address = _library().bpf_map__initial_value(self._handle, ctypes.byref(size))
-        return address or 0, size.value
+        return memoryview((ctypes.c_ubyte * size.value).from_address(address) if address else b"").cast("B")
 
-    def map_readable(self) -> memoryview:
-        """The kernel's own memory of a BPF_F_MMAPABLE array, for reading, entry after entry (8-byte aligned)."""
+    def shared_memory(self) -> memoryview:
+        """The kernel's own memory of a data section or BPF_F_MMAPABLE array, for reading.
+
+        Entry after entry, each 8-byte aligned; valid for as long as it is held. Raises OSError, ValueError.
+        """
         length = _library().bpf_map__max_entries(self._handle) * (-(-self.value_bytes // 8) * 8)
         return memoryview(mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ))
 
@@ -299,7 +302,7 @@ class BpfObject:
             raise LibbpfFailure(number, tuple(messages), self._log.value.decode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Free everything; addresses from ``memory`` are void afterwards. May be called twice."""
+        """Free everything, the initial content of its sections too. May be called twice."""
         handle, self._handle = self._handle, None
         if handle:
             _library().bpf_object__close(handle)

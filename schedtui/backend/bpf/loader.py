@@ -8,7 +8,6 @@ pinned: when this process ends in whatever way, the kernel is back on its own sc
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import difflib
 import errno
 import os
@@ -53,9 +52,9 @@ def read_object(obj: bytes) -> ObjectFacts:
     with contextlib.closing(_open(obj)) as opened:
         variables = read_variables(opened.btf())
         rodata = opened.section(".rodata")
-        address, _ = rodata.memory() if rodata else (0, 0)
+        content = rodata.initial_content() if rodata else memoryview(b"")
         return ObjectFacts(
-            tunables={each.name: _get(address, each) for each in variables if each.tunable and address},
+            tunables={each.name: _decode(each, content) for each in variables if each.tunable},
             statistics=tuple(each.name for each in variables if each.statistic),
             programs=tuple(each.name for each in opened.programs),
         )
@@ -80,17 +79,17 @@ class LoadedScheduler:
         self._log = log
         self._trace = trace
         self._lock = threading.Lock()
-        self._counters = _Counters(opened)
-        self._last_statistics: dict[str, int] | None = None
+        self._counters: _Counters | None = _Counters(opened)
+        self._last_statistics: dict[str, int] = {}
         self._exit: ExitInfo | None = None
 
     def statistics(self) -> dict[str, int]:
-        """The policy's own counters now; after its end, their last values."""
-        with self._lock:
-            return self._counters.read() if self._last_statistics is None else dict(self._last_statistics)
+        """The policy's own counters now; after its end, their last values. Waits for nothing."""
+        counters = self._counters
+        return counters.read() if counters else dict(self._last_statistics)
 
     def exit_info(self) -> ExitInfo | None:
-        """None while the kernel runs it; else why it ended. Cheap: it reads three small files of sysfs."""
+        """None while the kernel runs it; else why it ended. Cheap: it reads two small files of sysfs."""
         with self._lock:
             if self._exit is None and self._is_over():
                 self._exit = _exit_of(self.name, self._log, self._trace)
@@ -106,21 +105,21 @@ class LoadedScheduler:
             self._link.destroy()
             if not _wait_until(self._is_over):
                 raise SchedtuiError(
-                    f"The kernel still says “{kernel_says.read_state().state}” for {self.name}.",
+                    f"The kernel still says “{kernel_says.read_word()}” for {self.name}.",
                     "Press F12, or ask the kernel: echo S | sudo tee /proc/sysrq-trigger",
                 )
-            if self._last_statistics is None:
-                self._exit = self._exit or _exit_of(self.name, self._log, self._trace)
+            if self._exit is None:
+                self._exit = _exit_of(self.name, self._log, self._trace)
+            if self._counters:
                 self._last_statistics = self._counters.read()
+                self._counters = None
                 self._object.close()
                 self._log.close()
                 self._trace.close()
-            assert self._exit is not None
             return self._exit
 
     def _is_over(self) -> bool:
-        now = kernel_says.read_state()
-        return now.state == "disabled" or now.enable_seq != self._enable_seq
+        return kernel_says.read_word() == "disabled" or kernel_says.read_enable_seq() != self._enable_seq
 
 
 def load_scheduler(obj: bytes, settings: dict[str, Setting], *, may_attach: Callable[[], bool]) -> LoadedScheduler:
@@ -130,7 +129,7 @@ def load_scheduler(obj: bytes, settings: dict[str, Setting], *, may_attach: Call
     says no, nothing stays loaded and Interrupted is raised.
     Raises BadTunable, BadFile, LoadRejected, KernelUnsuitable, NotPermitted, MissingTool.
     """
-    if not kernel_says.read_state().state:
+    if not kernel_says.read_word():
         raise KernelUnsuitable("This kernel has no sched_ext: it cannot load schedulers.", _TRY_THE_LAB)
     with contextlib.ExitStack() as undo:
         opened = _open(obj)
@@ -160,7 +159,7 @@ class LoadedProbe:
         self._object = opened
         self._links = links
         self._lock = threading.Lock()
-        self._counters = _Counters(opened)
+        self._counters: _Counters | None = _Counters(opened)
 
     def map_fd(self, name: str) -> int:
         """Descriptor of a map; it belongs to the probe. Raises BadFile when there is no such map."""
@@ -172,20 +171,20 @@ class LoadedProbe:
         Stays valid after ``close``, when nothing is counted any more. Raises LoadRejected when it cannot be mapped.
         """
         try:
-            return self._map(name).map_readable()
+            return self._map(name).shared_memory()
         except (OSError, ValueError) as error:
             raise LoadRejected(f"The map “{name}” of this probe cannot be mapped: {error}") from error
 
     def globals(self) -> dict[str, int]:
         """The numbers it counts in .bss."""
-        with self._lock:
-            self._check_open()
-            return self._counters.read()
+        counters = self._counters
+        if counters is None:
+            raise SchedtuiError("The probe was closed.")
+        return counters.read()
 
     def lookup(self, name: str, key: bytes, size: int) -> bytes | None:
         """The ``size`` bytes of one entry; None when there is none. Raises BadFile when the map has other sizes."""
         with self._lock:
-            self._check_open()
             found = self._map(name)
             if found.value_bytes != size or found.key_bytes != len(key):
                 raise BadFile(f"The map “{name}” of this probe does not have entries of {size} bytes.")
@@ -200,13 +199,12 @@ class LoadedProbe:
             for link in self._links:
                 link.destroy()
             self._links = []
+            self._counters = None
             self._object.close()
 
-    def _check_open(self) -> None:
-        if not self._links:
-            raise SchedtuiError("The probe was closed.")
-
     def _map(self, name: str) -> libbpf.Map:
+        if self._counters is None:
+            raise SchedtuiError("The probe was closed.")
         found = self._object.map_named(name)
         if found is None:
             raise BadFile(f"This probe has no map “{name}”.")
@@ -240,15 +238,15 @@ def load_probe(obj: bytes, *, map_entries: dict[str, int]) -> LoadedProbe:
 
 
 class _Counters:
-    """The exported numbers of an object's .bss, read from the kernel's own memory."""
+    """The exported numbers of a loaded object's .bss, read from the kernel's own memory without a system call."""
 
     def __init__(self, opened: BpfObject) -> None:
         section = opened.section(".bss")
-        self._address, _ = section.memory() if section else (0, 0)
-        self._variables = [each for each in read_variables(opened.btf()) if each.statistic] if self._address else []
+        self._variables = [each for each in read_variables(opened.btf()) if each.statistic] if section else []
+        self._memory = section.shared_memory() if section and self._variables else memoryview(b"")
 
     def read(self) -> dict[str, int]:
-        return {each.name: int(_get(self._address, each)) for each in self._variables}
+        return {each.name: int(_decode(each, self._memory)) for each in self._variables}
 
 
 def _open(obj: bytes) -> BpfObject:
@@ -288,15 +286,14 @@ def _set_tunables(opened: BpfObject, settings: dict[str, Setting]) -> None:
     variables = {each.name: each for each in read_variables(opened.btf()) if each.exported}
     tunables = {name: each for name, each in variables.items() if each.tunable}
     rodata = opened.section(".rodata")
-    address, size = rodata.memory() if rodata else (0, 0)
     for name, value in settings.items():
-        if name not in tunables:
+        if name not in tunables or rodata is None:
             raise _no_such_tunable(name, variables, tunables)
         variable = tunables[name]
-        content = _encode(variable, value)
-        if variable.offset + variable.size > size:
+        place = rodata.initial_content()[variable.offset : variable.offset + variable.size]
+        if len(place) != variable.size:
             raise BadFile("The type information (BTF) of this object is damaged.", "Compile the policy again.")
-        ctypes.memmove(address + variable.offset, content, variable.size)
+        place[:] = _encode(variable, value)
 
 
 def _no_such_tunable(name: str, variables: dict[str, Variable], tunables: dict[str, Variable]) -> BadTunable:
@@ -331,8 +328,8 @@ def _encode(variable: Variable, value: Setting) -> bytes:
     return int(value).to_bytes(variable.size, "little", signed=variable.signed and variable.kind == "number")
 
 
-def _get(address: int, variable: Variable) -> Setting:
-    content = ctypes.string_at(address + variable.offset, variable.size)
+def _decode(variable: Variable, section: memoryview) -> Setting:
+    content = bytes(section[variable.offset : variable.offset + variable.size])
     if variable.kind == "text":
         return content.split(b"\0", 1)[0].decode("utf-8", "replace")
     number = int.from_bytes(content, "little", signed=variable.signed)
@@ -346,9 +343,9 @@ def _load(opened: BpfObject) -> None:
         raise _explain(failure, "The kernel rejected it") from failure
 
 
-def _explain(failure: LibbpfFailure, what: str) -> SchedtuiError:
-    """libbpf's and the verifier's words as an error for a person."""
-    said = "\n".join(failure.messages)
+def _explain(failure: LibbpfFailure, what: str, said: str = "") -> SchedtuiError:
+    """libbpf's and the verifier's words (and what else was ``said``) as an error for a person."""
+    said = said or "\n".join(failure.messages)
     if failure.errno in (errno.EPERM, errno.EACCES) and not failure.kernel_log:
         return NotPermitted("Loading programs into the kernel needs root.", _TRY_THE_LAB, said)
     if "sched_ext_ops" in said and "kernel BTF" in said:
@@ -402,12 +399,16 @@ def _attach(ops: libbpf.Map, log: kernel_says.KernelLog) -> Link:
                 "Stop the program that loaded it, or press F12.",
                 said,
             ) from failure
-        raise _explain(failure, "The kernel does not take this scheduler") from failure
+        if failure.errno == errno.E2BIG:
+            raise LoadRejected(
+                "Its timeout_ms is longer than the kernel allows.", "The kernel allows 30000 ms (30 s) at most.", said
+            ) from failure
+        raise _explain(failure, "The kernel does not take this scheduler", said) from failure
 
 
 def _wait_until_enabled(log: kernel_says.KernelLog, trace: kernel_says.DumpTrace) -> kernel_says.State:
     """What runs after an attach. A scheduler whose init fails is attached all the same, and thrown out at once."""
-    _wait_until(lambda: kernel_says.read_state().state in ("enabled", "disabled"))
+    _wait_until(lambda: kernel_says.read_word() in ("enabled", "disabled"))
     state = kernel_says.read_state()
     if state.state == "enabled" and state.ops:
         return state
