@@ -35,10 +35,10 @@ def parse_totals(data: bytes) -> dict[str, int]:
 
 
 class PressureProbe:
-    """Reads the three files. ``missing`` says why there is nothing to read, or is empty."""
+    """Reads the three files. ``missing`` says why, for each resource that cannot be read."""
 
     def __init__(self, root: Path = ROOT) -> None:
-        self.missing = ""
+        self.missing: dict[str, str] = {}
         self._files: dict[str, KeptFile] = {}
         self._before: dict[str, dict[str, int]] = {}
         for resource in RESOURCES:
@@ -69,7 +69,7 @@ class PressureProbe:
 
     def _drop(self, resource: str, error: OSError | ValueError) -> None:
         number = error.errno if isinstance(error, OSError) else None
-        self.missing = _WHY.get(number or 0, f"/proc/pressure/{resource} cannot be read: {error}")
+        self.missing[resource] = _WHY.get(number or 0, f"/proc/pressure/{resource} cannot be read: {error}")
         if file := self._files.pop(resource, None):
             file.close()
 

@@ -10,7 +10,7 @@ from schedtui.backend.model import CpuSample, Frame, Latency, TaskWait
 from schedtui.backend.probes.cpu import CpuProbe
 from schedtui.backend.probes.frequency import FrequencyProbe
 from schedtui.backend.probes.latency import LatencyProbe, RunDelay
-from schedtui.backend.probes.pressure import PressureProbe
+from schedtui.backend.probes.pressure import RESOURCES, PressureProbe
 from schedtui.backend.probes.schedstat import SchedstatProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.probes.tasks import TasksProbe
@@ -101,11 +101,14 @@ class Sampler:
     def _missing(self) -> dict[str, str]:
         found = {
             "frequency": self._frequency.missing,
-            "pressure": self._pressure.missing,
             "schedstat": self._schedstat.missing,
             "waiters": self._tasks.missing,
             "latency": self._latency.missing,
         }
+        pressure = self._pressure.missing
+        if len(pressure) == len(RESOURCES):
+            found["pressure"] = pressure["cpu"]
+        found |= {f"pressure.{resource}": why for resource, why in pressure.items()}
         return self._tried | {source: why for source, why in found.items() if why}
 
 
