@@ -191,7 +191,10 @@ def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus
         "latched": after.latched,
     }
     was = f", {done.before} before" if done.before and done.before != after.name else ""
-    console.result(data, f"{after.name} runs (read back from the kernel after {done.took_ms:.0f} ms{was}).")
+    words = f"{after.name} runs (read back from the kernel after {done.took_ms:.0f} ms{was})."
+    if info.kind == "replay":
+        words = "This is a recording: nothing runs in it, and nothing was changed."
+    console.result(data, words)
     if _state(after) == "enabled":
         context.exit(NOT_DONE)
 

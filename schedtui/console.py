@@ -25,6 +25,8 @@ NOT_RUN = 125
 """``lab run`` could not run its command; every smaller code is the command's own."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AT_ONCE_S = 0.05
+"""Stages this early are over before anybody could read them."""
 _REPEAT_S = 2.0
 
 
@@ -52,6 +54,8 @@ class Console:
 
     def progress(self, stage: str, seconds: float) -> None:
         """A Progress: one line that changes on a terminal; elsewhere a line for each new stage."""
+        if seconds < _AT_ONCE_S:
+            return
         if self._watched:
             sys.stderr.write(f"\r\x1b[K{seconds:5.1f} s  {stage}")
             sys.stderr.flush()

@@ -28,7 +28,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from schedtui.backend.apt import Apt, Source, debian_architecture, distribution, machine_sources, main_archive
-from schedtui.backend.errors import KernelUnsuitable, LabFailed
+from schedtui.backend.errors import KernelUnsuitable, LabFailed, UnknownName
 from schedtui.backend.machine import Progress
 from schedtui.paths import cache_dir
 
@@ -92,8 +92,10 @@ def fetch_kernel(series: str, progress: Progress, *, renew: bool = False) -> Ker
 
     ``renew`` looks for a newer one than the cached. The package comes from the machine's own Debian mirror, and apt
     checks its signature. ``progress`` gets stages and the seconds since the call. Raises LabFailed with what
-    stopped it; nothing half-fetched is ever used.
+    stopped it, and UnknownName for what is no series; nothing half-fetched is ever used.
     """
+    if not re.fullmatch(r"\d+(\.\d+)*", series):
+        raise UnknownName(f"“{series}” is not a kernel series.", f"Give a number such as {DEFAULT_SERIES}.")
     if not renew and (cached := _cached_of(series)):
         return cached
     began = time.monotonic()
@@ -348,8 +350,6 @@ def _candidates(apt: Apt, series: str) -> list[tuple[str, str]]:
 
     From 6.19 on, ``linux-image-*`` only draws in the others, and some releases exist unsigned alone.
     """
-    if not re.fullmatch(r"\d+(\.\d+)*", series):
-        raise LabFailed(f"“{series}” is not a kernel series.", "Give a number such as 6.18.")
     flavour = f"cloud-{debian_architecture()}"
     pattern = rf"^linux-(binary|binary-unsigned|image)-({re.escape(series)}(\.[0-9]+)*\+deb[0-9]+)-{flavour}$"
     found = []

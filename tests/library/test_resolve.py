@@ -1,0 +1,70 @@
+"""From a name to a proposal: presets, policies, and settings over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedtui.backend.deploy import resolve
+from schedtui.backend.errors import BadTunable, UnknownName
+from schedtui.backend.library.catalogue import Library, load_library
+from tests.library.test_catalogue import POLICY, PRESETS, add_policy
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    """One policy and two presets."""
+    add_policy(tmp_path, "plain", POLICY)
+    (tmp_path / "presets.toml").write_text(PRESETS)
+    return load_library(tmp_path)
+
+
+def test_a_policy_is_proposed_with_the_settings_given(library: Library) -> None:
+    proposal = resolve(library, "plain", {"slice_us": "500"})
+    assert proposal.policy == library.policy("plain")
+    assert proposal.preset is None
+    assert proposal.settings == {"slice_us": 500}
+
+
+def test_a_preset_brings_its_policy_its_settings_and_its_reason(library: Library) -> None:
+    proposal = resolve(library, "smooth")
+    assert proposal.policy == library.policy("plain")
+    assert proposal.preset == library.preset("smooth")
+    assert proposal.settings == {"slice_us": 1000}
+    assert proposal.reason == "It is there."
+
+
+def test_settings_given_go_over_those_of_the_preset(library: Library) -> None:
+    assert resolve(library, "smooth", {"slice_us": 700, "keep_cpu": "off"}).settings == {
+        "slice_us": 700,
+        "keep_cpu": False,
+    }
+
+
+def test_the_preset_without_choices_proposes_the_kernels_own_scheduler(library: Library) -> None:
+    assert resolve(library, "default").policy is None
+
+
+def test_the_kernels_own_scheduler_takes_no_settings(library: Library) -> None:
+    with pytest.raises(BadTunable):
+        resolve(library, "default", {"slice_us": 500})
+
+
+def test_the_next_choice_serves_when_the_library_lacks_the_best(tmp_path: Path) -> None:
+    add_policy(tmp_path, "plain", POLICY)
+    better = '[[preset.choice]]\npolicy = "better"\nreason = "Best."\n\n[[preset.choice]]\npolicy = "plain"'
+    (tmp_path / "presets.toml").write_text(PRESETS.replace('[[preset.choice]]\npolicy = "plain"', better))
+    assert resolve(load_library(tmp_path), "smooth").reason == "It is there."
+
+
+def test_a_preset_whose_policies_are_all_gone_says_which(tmp_path: Path) -> None:
+    (tmp_path / "presets.toml").write_text(PRESETS)
+    with pytest.raises(UnknownName, match="“plain”"):
+        resolve(load_library(tmp_path), "smooth")
+
+
+def test_a_name_that_is_neither_leads_to_the_near_one(library: Library) -> None:
+    with pytest.raises(UnknownName) as caught:
+        resolve(library, "smoth")
+    assert "“smooth”" in caught.value.remedy
