@@ -106,12 +106,11 @@ class Workloads:
             )
 
     def stop(self) -> None:
-        """End them all; when it returns, none is left. Does nothing when the spawner, and so every load, is gone."""
+        """End them all; when it returns, none is left. When the spawner is gone, so are they."""
         with self._lock, contextlib.suppress(HelperGone):
             if self._running:
                 self._ask("stop")
-                self._running.clear()
-                self._jobs.clear()
+                self._forget()
 
     def close(self) -> None:
         """End the loads and the spawner; may be called twice."""
@@ -124,12 +123,23 @@ class Workloads:
             self._channel.send(command.encode())
             answer = self._channel.recv(256).decode()
         except OSError as error:
+            self._give_up()
             raise HelperGone(f"The process that starts loads does not answer: {error}.", _REOPEN) from error
         if not answer:
+            self._give_up()
             raise HelperGone("The process that starts loads is gone, and the loads with it.", _REOPEN)
         if not answer.isdigit():
             raise SchedtuiError(answer, "Stop other loads, or give the machine more memory.")
         return answer
+
+    def _give_up(self) -> None:
+        """A spawner that does not answer ends, with its loads, as soon as it finds its channel closed."""
+        self._channel.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._running.clear()
+        self._jobs.clear()
 
     def _metrics(self, kind: str) -> dict[str, float]:
         pages = [page for page, (other, _) in zip(self._pages, self._running, strict=False) if other == kind]
@@ -226,17 +236,19 @@ class _Spawner:
             while order := self._channel.recv(256).decode():
                 self._channel.send(self._obey(order).encode())
         finally:
-            self._stop()
+            self._end()
             os._exit(0)
 
     def _obey(self, order: str) -> str:
         if order == "stop":
-            self._stop()
+            self._end()
             return "0"
         kind, _, page = order.partition(" ")
+        before = len(self._groups)
         try:
             return str(self._start(kind, self._pages[int(page)]))
         except OSError as error:
+            self._end(before)
             return f"The load could not be started: {error}."
 
     def _start(self, kind: str, page: Page) -> int:
@@ -270,14 +282,16 @@ class _Spawner:
         finally:
             os._exit(1)
 
-    def _stop(self) -> None:
-        for group in self._groups:
+    def _end(self, first: int = 0) -> None:
+        """Kill and reap the groups from number ``first`` on; what a dead leader leaves behind is ours by then."""
+        ending, self._groups = self._groups[first:], self._groups[:first]
+        for group in ending:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
-        self._groups.clear()
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                os.waitpid(-1, 0)
+        for group in ending:
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.waitpid(-group, 0)
 
 
 def _burn_for_ever() -> None:

@@ -53,7 +53,7 @@ def test_closing_it_ends_the_process() -> None:
 
 def test_killing_its_owner_ends_the_process() -> None:
     before = timers()
-    code = "from schedtui.backend.probes.overshoot import TimerOvershoot\nimport time\nt = TimerOvershoot()\ntime.sleep(60)"
+    code = "from schedtui.backend.probes.overshoot import TimerOvershoot as T; import time; t = T(); time.sleep(60)"
     owner = subprocess.Popen([sys.executable, "-c", code])
     assert until(lambda: bool(timers() - before))
     owner.send_signal(signal.SIGKILL)

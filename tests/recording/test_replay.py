@@ -1,0 +1,94 @@
+"""A recording as a machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from schedtui.backend.errors import BadFile, NotPermitted
+from schedtui.backend.machine import open_machine
+from schedtui.backend.replay import ReplayMachine
+from tests.conftest import quiet
+from tests.recording.test_recording import record
+
+
+def test_it_says_what_it_is_and_what_was_recorded(tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    machine = open_machine(f"replay:{tmp_path / 'a'}")
+    info = machine.open(quiet)
+    machine.close()
+    assert (info.kind, info.can_load, info.kernel) == ("replay", False, "6.18.15")
+    assert info.note == f"recorded {time.strftime('%Y-%m-%d')} on lab · Linux 6.18.15"
+    assert info.reason
+
+
+def test_frames_come_in_their_order_and_then_it_stays_open_until_closed(tmp_path: Path) -> None:
+    frames = record(tmp_path / "a")
+    machine = ReplayMachine(tmp_path / "a", speed=1000)
+    machine.open(quiet)
+    stream = machine.frames()
+    assert [next(stream) for _ in frames] == frames
+    closer = threading.Timer(0.05, machine.close)
+    closer.start()
+    assert next(stream, None) is None
+    closer.join()
+
+
+def test_until_jumps_to_a_frame_and_stops_there(tmp_path: Path) -> None:
+    frames = record(tmp_path / "a")
+    machine = ReplayMachine(tmp_path / "a", until=3)
+    stream = machine.frames()
+    assert [next(stream) for _ in range(3)] == frames[:3]
+    machine.close()
+    assert next(stream, None) is None
+
+
+def test_its_scheduler_is_that_of_the_frame_shown(tmp_path: Path) -> None:
+    frames = record(tmp_path / "a")
+    machine = ReplayMachine(tmp_path / "a", until=3)
+    assert machine.scheduler() == frames[0].scheduler
+    stream = machine.frames()
+    for _ in range(3):
+        next(stream)
+    assert machine.scheduler() == frames[2].scheduler
+    machine.close()
+
+
+def test_a_recording_that_breaks_off_says_so_at_its_end(tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-20])
+    machine = ReplayMachine(tmp_path / "a", until=10)
+    stream = machine.frames()
+    last = [next(stream) for _ in range(4)][-1]
+    machine.close()
+    assert [event.text for event in last.events][-1].startswith("The recording breaks off here")
+    assert last.events[-1].kind == "warning"
+
+
+def test_nothing_can_be_changed_in_it(tmp_path: Path) -> None:
+    record(tmp_path / "a")
+    machine = ReplayMachine(tmp_path / "a")
+    machine.open(quiet)
+    acts = (
+        lambda: machine.load("fair", b"", {}),
+        machine.unload,
+        lambda: machine.start_workload("hogs"),
+        machine.stop_workloads,
+        lambda: machine.run(["true"], 1),
+    )
+    for act in acts:
+        with pytest.raises(NotPermitted, match="recording"):
+            act()
+    panic = machine.panic()
+    assert (panic.path, panic.scheduler.name) == ("nothing-to-do", "EEVDF")
+    machine.close()
+    machine.close()
+
+
+def test_a_damaged_one_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("{}\n")
+    with pytest.raises(BadFile):
+        ReplayMachine(tmp_path / "a").open(quiet)
