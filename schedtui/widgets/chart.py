@@ -119,7 +119,7 @@ class BandChart:
         ]
         cells = [self._cell(heights[0], heights[1], 4 * (rows - 1 - row)) for row in range(rows)]
         if number in self._marks:
-            cells = [(self._marker, "marker") if sign == " " else (sign, role) for sign, role in cells]
+            cells = [(sign, role) if role == "p50" else (self._marker, "marker") for sign, role in cells]
         self._cells[number] = cells
         return cells
 

@@ -6,6 +6,7 @@ sign a CPU, of which one can be opened; past that, signs alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,6 +23,8 @@ GROUP_SIZE = 16
 _COLUMN_GAP = 2
 _SMALLEST_BAR = 4
 _GOOD_BAR = 10
+_HISTORY = 256
+_HISTORY_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class CpuPanel(Panel):
         self._frame: Frame | None = None
         self._samples: dict[int, CpuSample] = {}
         self._cpus: list[int] = []
+        self._past: dict[int, deque[float]] = {}
+        self._before: dict[int, float] = {}
+        self._is_second = False
         self._groups: list[CpuGroup] = []
         self._chosen = 0
         self._opened: CpuGroup | None = None
@@ -95,8 +101,20 @@ class CpuPanel(Panel):
         if cpus != self._cpus or info is not self._info:
             self._cpus, self._groups = cpus, groups_of(info, cpus)
             self._chosen = min(self._chosen, max(0, len(self._groups) - 1))
+            self._past = {cpu: self._past.get(cpu) or deque(maxlen=_HISTORY) for cpu in cpus}
+        self._remember()
         self._info, self._frame = info, frame
         self.redraw()
+
+    def _remember(self) -> None:
+        """Keep the mean of every two frames: twice as far back, and half as often something new to draw."""
+        self._is_second = not self._is_second
+        for cpu, sample in self._samples.items():
+            past = self._past[cpu]
+            if self._is_second:
+                self._before[cpu] = sample.used_percent
+            else:
+                past.append((self._before.get(cpu, sample.used_percent) + sample.used_percent) / 2)
 
     def action_choose(self, step: int) -> None:
         """Move to another group, or through the CPUs of the open one."""
@@ -159,6 +177,8 @@ class CpuPanel(Panel):
     def _bars(self, cpus: Sequence[int], width: int, height: int) -> list[Line] | None:
         """A bar for every CPU, in the fewest columns; None when they do not fit."""
         label = len(str(cpus[-1]))
+        if 2 * len(cpus) <= height:
+            return self._with_history(cpus, width, height // len(cpus))
         for columns in range(1, len(cpus) + 1):
             rows = -(-len(cpus) // columns)
             cell = (width - _COLUMN_GAP * (columns - 1)) // columns
@@ -179,7 +199,7 @@ class CpuPanel(Panel):
     def _columns(self, cpus: Sequence[int], rows: int, columns: int, width: int) -> list[Line]:
         cell = (width - _COLUMN_GAP * (columns - 1)) // columns
         spare = width - _COLUMN_GAP * (columns - 1) - cell * columns
-        draw_cell, self.aside = self._cell_drawer(len(str(cpus[-1])), cell)
+        draw_cell, self.aside, _ = self._cell_drawer(len(str(cpus[-1])), cell)
         lines: list[Line] = []
         for row in range(rows):
             line: Line = []
@@ -193,8 +213,33 @@ class CpuPanel(Panel):
             lines.append(line)
         return lines
 
-    def _cell_drawer(self, label: int, cell: int) -> tuple[Callable[[int], Line], str]:
-        """What draws one CPU in ``cell`` cells, and the headings of its last columns."""
+    def _with_history(self, cpus: Sequence[int], width: int, rows: int) -> list[Line]:
+        """A bar for every CPU, and under it what it did lately where there is room: ``rows`` lines each."""
+        label = len(str(cpus[-1]))
+        draw_cell, self.aside, bar = self._cell_drawer(label, width)
+        past_rows = min(_HISTORY_ROWS, rows - 2)
+        indent = " " * (label + 1)
+        lines: list[Line] = []
+        for cpu in cpus:
+            lines.append(draw_cell(cpu))
+            lines += [[(indent + row, "past")] for row in self._history(cpu, bar, past_rows)]
+            lines.append([])
+        return lines[:-1]
+
+    def _history(self, cpu: int, width: int, rows: int) -> list[str]:
+        """The use of the last ``width`` frames as a chart, the highest row first."""
+        past = self._past[cpu]
+        recent = [past[index] for index in range(max(0, len(past) - width), len(past))]
+        blank = " " * (width - len(recent))
+        signs = " " + self.glyphs.levels
+        heights = [max(1, round(used * rows * 8 / 100)) for used in recent]
+        return [
+            blank + "".join([signs[0 if height < base else min(8, height - base)] for height in heights])
+            for base in range(8 * (rows - 1), -1, -8)
+        ]
+
+    def _cell_drawer(self, label: int, cell: int) -> tuple[Callable[[int], Line], str, int]:
+        """What draws one CPU in ``cell`` cells, the headings of its last columns, and the cells of its bar."""
         samples = self._samples.values()
         room = cell - label - 1 - 5
         with_clock = any(sample.frequency_mhz is not None for sample in samples) and room - 6 >= _GOOD_BAR
@@ -217,7 +262,7 @@ class CpuPanel(Panel):
                 line.append(queue_span(sample.waiting_percent))
             return line
 
-        return draw_cell, " used" + "   GHz" * with_clock + " queue" * with_queue
+        return draw_cell, " used" + "   GHz" * with_clock + " queue" * with_queue, room
 
     # Groups and signs
 

@@ -102,7 +102,9 @@ class EventPanel(Panel, can_focus=True):
         while index < len(self._events) and len(lines) < height:
             lines += self._event(index, width)
             index += 1
-        if index < len(self._events):
+        if self.has_focus and self._events[self._chosen].details:
+            self.note = "enter: details"
+        elif index < len(self._events):
             self.note = f"{len(self._events) - index} older"
         return lines[:height]
 
@@ -119,9 +121,8 @@ class EventPanel(Panel, can_focus=True):
             "bad": self.glyphs.bad,
         }[event.kind]
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
-        text = event.text + (" …" if event.details else "")
-        role = "cursor" if chosen else "text" if event.kind == "info" else event.kind
-        parts = textwrap.wrap(text, max(10, width - _INDENT)) or [""]
+        role = "cursor" if chosen else "bad" if event.kind == "bad" else "text"
+        parts = textwrap.wrap(event.text, max(10, width - _INDENT)) or [""]
         if chosen:
             parts = [fit(part, width - _INDENT) for part in parts]
         first: Line = [(f"{clock} ", "muted"), (f"{sign} ", event.kind), (parts[0], role)]

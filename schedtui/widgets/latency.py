@@ -9,7 +9,7 @@ import math
 from collections import deque
 from functools import lru_cache
 
-from schedtui.backend.histogram import SLOTS, Histogram, added, lower_bound_ns, percentile_us
+from schedtui.backend.histogram import SLOTS, Histogram, lower_bound_ns, percentile_us
 from schedtui.backend.model import Frame, Latency
 from schedtui.widgets.chart import BandChart, Scale
 from schedtui.widgets.panel import Line, Panel, fitting, unavailable
@@ -26,6 +26,32 @@ _AXIS = 6
 _NOISE = 0.03
 
 
+class RecentSum:
+    """The sum of the last histograms, kept up to date instead of added up anew."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._kept: deque[Histogram] = deque()
+        self.total = [0] * SLOTS
+
+    def add(self, histogram: Histogram) -> None:
+        """Take in one more; the oldest falls out when there are too many."""
+        self._kept.append(histogram)
+        total = self.total
+        for slot, number in enumerate(histogram):
+            if number:
+                total[slot] += number
+        if len(self._kept) > self._length:
+            for slot, number in enumerate(self._kept.popleft()):
+                if number:
+                    total[slot] -= number
+
+    def clear(self) -> None:
+        """Begin again."""
+        self._kept.clear()
+        self.total = [0] * SLOTS
+
+
 class LatencyPanel(Panel):
     """Percentiles, chart and distribution of the time that tasks wait."""
 
@@ -36,7 +62,7 @@ class LatencyPanel(Panel):
     def reset(self) -> None:
         self._chart = BandChart(self.glyphs.marker, self.glyphs.ascii)
         self._frame: Frame | None = None
-        self._recent: deque[Histogram] = deque(maxlen=COMPARED_FRAMES)
+        self._recent = RecentSum(COMPARED_FRAMES)
         self._ghost: Histogram | None = None
         self._ghost_label = ""
         self._ghost_p99: float | None = None
@@ -55,7 +81,7 @@ class LatencyPanel(Panel):
             sample = (latency.p50_us, latency.p99_us)
         self._chart.add(sample, frame.scheduler.name if changed else None)
         if latency:
-            self._recent.append(latency.histogram)
+            self._recent.add(latency.histogram)
             self._widen(latency.histogram)
         self._frame = frame
         self.redraw()
@@ -121,10 +147,7 @@ class LatencyPanel(Panel):
 
     def _comparisons(self) -> Line:
         """What became of the 99th percentile against the ghost, in words first and then shorter."""
-        total: Histogram = ()
-        for each in self._recent:
-            total = added(total, each)
-        now = percentile_us(total, 99) if self._ghost else None
+        now = percentile_us(self._recent.total, 99) if self._ghost else None
         if not self._ghost_p99 or now is None:
             return []
         label, ratio = self._ghost_label, now / self._ghost_p99
@@ -210,14 +233,15 @@ def _axis_labels(scale: Scale, rows: int) -> dict[int, str]:
     return labels
 
 
-def fold(histogram: Histogram, cells: int, low: int, high: int) -> list[float]:
+@lru_cache(maxsize=4)
+def fold(histogram: Histogram, cells: int, low: int, high: int) -> tuple[float, ...]:
     """The counts by cell of a logarithmic scale from 10**low to 10**high µs; the end cells take what lies outside."""
     shape = [0.0] * cells
     for slot, number in enumerate(histogram):
         if number:
             for cell, share in _shares(cells, low, high)[min(slot, SLOTS - 1)]:
                 shape[cell] += number * share
-    return shape
+    return tuple(shape)
 
 
 @lru_cache(maxsize=8)

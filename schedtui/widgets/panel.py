@@ -79,12 +79,17 @@ class Strips(Widget):
         old, strips = self._lines, self._strips
         changed = [y for y, line in enumerate(lines) if y >= len(old) or line != old[y]]
         for y in changed:
-            strips[y : y + 1] = [self._strip(lines[y], width, palette)]
+            strips[y : y + 1] = [self.strip_of(y, lines[y], width, palette)]
         self._lines = lines
         return changed
 
-    def _strip(self, line: Line, width: int, palette: Palette) -> Strip:
-        styles = palette.styles
+    def strip_of(self, y: int, line: Line, width: int, palette: Palette) -> Strip:
+        """Line ``y`` as a strip of ``width`` cells."""
+        return Strip(self.segments(line, width, palette), width)
+
+    def segments(self, line: Line, width: int, palette: Palette) -> list[Segment]:
+        """A line in exactly ``width`` cells."""
+        styles, is_ascii = palette.styles, self.glyphs.ascii
         rest = width
         segments: list[Segment] = []
         for text, role in line:
@@ -92,11 +97,11 @@ class Strips(Widget):
             if length > rest:
                 text, length = fit(text, rest), rest
             if length:
-                segments.append(Segment(plain(text) if self.glyphs.ascii else text, styles[role]))
+                segments.append(Segment(plain(text) if is_ascii else text, styles[role]))
                 rest -= length
         if rest:
             segments.append(Segment(" " * rest, styles[self.filler]))
-        return Strip(segments, width)
+        return segments
 
 
 class Panel(Strips):
@@ -122,9 +127,13 @@ class Panel(Strips):
         """Shown in the lower border, where there is one."""
 
     def on_focus(self) -> None:
-        self.redraw()
+        self._redraw_frame()
 
     def on_blur(self) -> None:
+        self._redraw_frame()
+
+    def _redraw_frame(self) -> None:
+        self._lines.clear()
         self.redraw()
 
     @property
@@ -133,25 +142,35 @@ class Panel(Strips):
         return self.app.size.height < COMPACT_BELOW
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
+        """The lines between the sides of the frame; ``strip_of`` adds the sides."""
         if self.is_compact:
             content = self.draw(max(0, width - 2), max(0, height - 1))
-            return [self._title_line(width, "", ""), *([(" ", "text"), *line] for line in content)]
-        inner = max(0, width - 4)
-        content = self.draw(inner, max(0, height - 2))
-        role = "frame-focus" if self.has_focus else "frame"
-        side = self.glyphs.vertical
-        left, right = (side + " ", role), (" " + side, role)
-        body: list[Line] = []
-        for y in range(height - 2):
-            line = content[y] if y < len(content) else []
-            gap = inner - sum(width_of(text) for text, _ in line)
-            body.append([left, *line, (" " * gap, "text"), right] if gap > 0 else [left, *line, right])
+            return [self._title_line(width, "", ""), *content]
+        content = self.draw(max(0, width - 4), max(0, height - 2))[: max(0, height - 2)]
+        content += [[] for _ in range(height - 2 - len(content))]
         corners = self.glyphs.corners
-        return [self._title_line(width, corners[0], corners[1]), *body, self._bottom_line(width, role)]
+        return [self._title_line(width, corners[0], corners[1]), *content, self._bottom_line(width)]
+
+    def strip_of(self, y: int, line: Line, width: int, palette: Palette) -> Strip:
+        """The line with the sides of the frame."""
+        compact = self.is_compact
+        if width < 6 or y == 0 or (not compact and y == self.size.height - 1):
+            return super().strip_of(y, line, width, palette)
+        blank = Segment(" ", palette.styles["text"])
+        if compact:
+            return Strip([blank, *self.segments(line, width - 2, palette), blank], width)
+        side = self.glyphs.vertical
+        style = palette.styles[self._frame_role]
+        inner = self.segments(line, width - 4, palette)
+        return Strip([Segment(side + " ", style), *inner, Segment(" " + side, style)], width)
+
+    @property
+    def _frame_role(self) -> str:
+        return "frame-focus" if self.has_focus else "frame"
 
     def _title_line(self, width: int, left: str, right: str) -> Line:
         """``╭ Title ──────── aside ╮``"""
-        role = "frame-focus" if self.has_focus else "frame"
+        role = self._frame_role
         room = width - len(left) - len(right)
         heading = f" {fit(self.heading, min(width_of(self.heading), room - 2))} "
         aside = f" {self.aside} " if self.aside else ""
@@ -160,7 +179,8 @@ class Panel(Strips):
         rule = self.glyphs.horizontal * (room - width_of(heading) - width_of(aside))
         return [(left, role), (heading, "title"), (rule, role), (aside, "muted"), (right, role)]
 
-    def _bottom_line(self, width: int, role: str) -> Line:
+    def _bottom_line(self, width: int) -> Line:
+        role = self._frame_role
         left, right = self.glyphs.corners[2], self.glyphs.corners[3]
         rule = self.glyphs.horizontal
         note = fit(self.note, width - 6) if width_of(self.note) > width - 6 else self.note

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len, set_cell_size
 
+_NARROW = re.compile("[ -~\u00a1-\u00ac\u00ae-\u02ff\u2010-\u2027\u2190-\u21ff\u2500-\u25fc\u2800-\u28ff]*")
+"""Text that surely takes a cell a character; all that panels draw with is of this kind."""
 _STEPS = ((1.0, "µs"), (1e3, "ms"), (1e6, "s"))
 
 
@@ -23,7 +27,7 @@ def duration(us: float) -> str:
 def short_duration(us: float) -> str:
     """The same for an axis: ``12µ``, ``2.1m``, ``1.5s``."""
     number, unit = _scaled(us)
-    return number + {"ns": "n", "µs": "µ", "ms": "m", "s": "s"}[unit]
+    return number.removesuffix(".0") + {"ns": "n", "µs": "µ", "ms": "m", "s": "s"}[unit]
 
 
 def _scaled(us: float) -> tuple[str, str]:
@@ -60,7 +64,7 @@ def fit(text: str, width: int) -> str:
         return ""
     if not text.isprintable():
         text = "".join(each if each.isprintable() else "?" for each in text)
-    length = len(text) if text.isascii() else cell_len(text)
+    length = width_of(text)
     if length > width:
         return set_cell_size(text, width - 1) + "…"
     return text + " " * (width - length)
@@ -68,4 +72,4 @@ def fit(text: str, width: int) -> str:
 
 def width_of(text: str) -> int:
     """Cells that ``text`` takes."""
-    return len(text) if text.isascii() else cell_len(text)
+    return len(text) if _NARROW.fullmatch(text) else cell_len(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedtui.backend.model import Frame, TaskWait
-from schedtui.widgets.cpus import use_bar
+from schedtui.widgets.glyphs import Glyphs
 from schedtui.widgets.panel import Line, Panel, unavailable
 from schedtui.widgets.units import digits, duration, fit
 
@@ -49,10 +49,9 @@ class WaitersPanel(Panel):
         name = min(_NAME, max(8, width - pid - _WAIT - 3))
         line: Line = [(fit(task.name, name), "text"), (f" {task.pid:>{pid}} ", "muted")]
         room = width - name - pid - 2 - _WAIT
-        if room >= _BAR + 2:
-            bar = _BAR if width < 90 else _BAR * 2
-            line += _wait_bar(task.wait_ms_per_s, bar, self)
-            room -= bar
+        if room >= 2 * _BAR:
+            line += wait_bar(task.wait_ms_per_s, _BAR, self.glyphs)
+            room -= _BAR
         line.append((f"{digits(task.wait_ms_per_s):>{_WAIT}}", "wait" if task.wait_ms_per_s >= 100 else "strong"))
         if with_p99:
             text = f"p99 {duration(task.latency_p99_us)}" if task.latency_p99_us is not None else ""
@@ -63,5 +62,9 @@ class WaitersPanel(Panel):
         return line
 
 
-def _wait_bar(wait_ms_per_s: float, width: int, panel: WaitersPanel) -> Line:
-    return use_bar(min(100.0, wait_ms_per_s / 10), width, panel.glyphs)
+def wait_bar(wait_ms_per_s: float, width: int, glyphs: Glyphs) -> Line:
+    """The share of each second that a task waited, as a bar; full from one second each second."""
+    eighths = min(8 * width, max(1, round(wait_ms_per_s / 1000 * width * 8)))
+    full, part = divmod(eighths, 8)
+    text = glyphs.fills[8] * full + (glyphs.fills[part] if part else "")
+    return [(text, "wait" if wait_ms_per_s >= 100 else "heat-low"), (" " * (width - len(text)), "text")]
