@@ -160,7 +160,7 @@ class SchedtuiApp(App[None]):
             self._toast(f"{error.message}\n\n{error.remedy}".rstrip(), "F12 did not work", "error")
             return
         panic = message.panic
-        text = _panic_sentence(panic)
+        text = _panic_sentence(panic, self.info)
         self.note("good", text)
         self._toast(text, "PANIC", "warning")
         if self.frame is not None:
@@ -233,7 +233,7 @@ class SchedtuiApp(App[None]):
             if self._machine_screen_is_open():
                 self._tell_screens(lambda screen: screen.show_act(act))
             else:
-                self.action_machine()
+                self._open_machine_switch(act)
         elif message.feed is self.feed:
             self.note("bad", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
             self._show_error(message.error)
@@ -365,11 +365,12 @@ class SchedtuiApp(App[None]):
 
     def action_machine(self) -> None:
         """Open the machine switch, at the stages when something is being opened."""
+        self._open_machine_switch(self._opening_act if self._opening is not None else None)
+
+    def _open_machine_switch(self, act: Act | None) -> None:
         from schedtui.screens.machine import MachineScreen
 
-        act = self._opening_act
-        shown = act if act.state in ("running", "failed") and self.feed is not self._opening else None
-        self._open(MachineScreen(self.feed.spec if self.feed else "", act=shown))
+        self._open(MachineScreen(self.feed.spec if self.feed else "", act=act))
 
     def action_workload(self) -> None:
         """Open the loads."""
@@ -529,8 +530,11 @@ def _described(info: MachineInfo) -> str:
     return f"{what} (Linux {info.kernel}, {len(info.cpus)} CPUs)"
 
 
-def _panic_sentence(panic: Panic) -> str:
-    runs = f"{panic.scheduler.name} runs, read back from the kernel, {panic.took_ms:.0f} ms"
+def _panic_sentence(panic: Panic, info: MachineInfo | None) -> str:
+    if info is not None and info.kind == "replay":
+        return "Panic: this is a recording, so there is nothing to take away. This computer was not touched."
+    took = "less than 1 ms" if panic.took_ms < 1 else f"{panic.took_ms:.0f} ms"
+    runs = f"{panic.scheduler.name} runs, read back from the kernel, {took}"
     latch = " Nothing is loaded until you release it (p)." if panic.scheduler.latched else ""
     if panic.path == "nothing-to-do":
         return f"Panic: there was nothing to take away. {runs}.{latch}"

@@ -44,6 +44,8 @@ class Choices(Protocol):
     heading: str
     act_title: str
     """How the titles of acts begin that belong here."""
+    empty: str
+    """What to say when there is nothing to choose from."""
     leaving: str
     """What ``escape`` does while an act runs."""
 
@@ -120,6 +122,7 @@ class Chooser(Live, Screen[None]):
         if self._step != "act" and act.state == "running":
             self._go("act")
         self._draw_act(always=True)
+        self._draw_preview()
 
     def refresh_choices(self) -> None:
         """The circumstances changed: draw the list and the preview again."""
@@ -183,7 +186,7 @@ class Chooser(Live, Screen[None]):
 
     def _draw_preview(self) -> None:
         entry = self._entry_id()
-        self.query_one("#text", Static).update(self.choices.preview(entry) if entry else "")
+        self.query_one("#text", Static).update(self.choices.preview(entry) if entry else self.choices.empty)
         self._draw_keys(self.choices.verb(entry) if entry else "")
 
     def _draw_act(self, always: bool = False) -> None:

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from schedtui.act import Act
-from schedtui.backend.model import Event, Frame, MachineInfo
+from schedtui.backend.model import Event, Frame, MachineInfo, Scheduler
 from schedtui.baseline import Baseline
 from schedtui.messages import DashboardReady
 from schedtui.screens.live import Live
@@ -36,12 +36,12 @@ KEYS = (
     ("p", "Presets"),
     ("m", "Machine"),
     ("w", "Workload"),
-    ("u", "Undo"),
     ("!", "Doctor"),
     ("?", "Help"),
     ("^p", "Palette"),
     ("q", "Quit"),
 )
+UNDO = ("u", "Undo")
 
 
 class Dashboard(Live, Screen[None]):
@@ -63,6 +63,7 @@ class Dashboard(Live, Screen[None]):
         self._info: MachineInfo | None = None
         self._baseline = Baseline()
         self._unshown: list[Event] = []
+        self._state: tuple[str, bool, str] | None = None
 
     def compose(self) -> ComposeResult:
         """Header, notice, panels, keys; and the sentence for a terminal that is too small."""
@@ -124,8 +125,7 @@ class Dashboard(Live, Screen[None]):
         for panel in (CpuPanel, PressurePanel, LatencyPanel, WaitersPanel, WorkloadPanel):
             self.query_one(panel).reset()
         self.query_one(HeaderBar).show(info, None)
-        self.query_one(KeyBar).show(KEYS, info.default_scheduler)
-        self._show_notice(_notice(info))
+        self._show_state(info, None)
         self._arrange(self.size.height)
 
     def show_frame(self, frame: Frame) -> None:
@@ -136,6 +136,7 @@ class Dashboard(Live, Screen[None]):
         latency.ghost(self._baseline.add(frame), self._info.default_scheduler)
         latency.show(frame)
         self.query_one(HeaderBar).show(self._info, frame)
+        self._show_state(self._info, frame.scheduler)
         self.query_one(CpuPanel).show(self._info, frame)
         self.query_one(PressurePanel).show(frame)
         self.query_one(WaitersPanel).show(frame)
@@ -157,16 +158,28 @@ class Dashboard(Live, Screen[None]):
         else:
             self._unshown.append(event)
 
+    def _show_state(self, info: MachineInfo, scheduler: Scheduler | None) -> None:
+        """The notice and the keys; both change only when the state does."""
+        undo = info.can_load and scheduler is not None and scheduler.sched_ext == "enabled"
+        state = (_notice(info, scheduler), undo, info.default_scheduler)
+        if state == self._state:
+            return
+        self._state = state
+        self._show_notice(state[0])
+        self.query_one(KeyBar).show((UNDO, *KEYS) if undo else KEYS, info.default_scheduler)
+
     def _show_notice(self, text: str) -> None:
         notice = self.query_one("#notice", Static)
         notice.display = bool(text)
         notice.update(text)
 
 
-def _notice(info: MachineInfo) -> str:
-    """Why nothing can be loaded here, and where it can; empty where it can."""
+def _notice(info: MachineInfo, scheduler: Scheduler | None) -> str:
+    """What a person must know before choosing anything; empty when there is nothing."""
     if info.can_load:
-        return ""
+        if scheduler is None or not scheduler.latched:
+            return ""
+        return "Panic was pressed: nothing is loaded until you release it. Choose a preset with p; it asks first."
     if info.kind == "replay":
         return "This is a recording: it shows what was, and nothing can be changed in it.  m: another machine"
     return f"{info.reason or 'No scheduler can be loaded on this machine.'} Press m."

@@ -15,14 +15,14 @@ from schedtui.screens.live import Live
 from schedtui.widgets.footer import KeyBar
 
 KEYS = (
-    ("F12", "Panic: the kernel's own scheduler, now. On every screen, in every dialog, without a question."),
+    ("F12", "Panic: the kernel's own scheduler, now. Works everywhere, asks nothing."),
     ("p", "Presets: goals in plain words; preview one, apply it."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab, or a recording."),
     ("w", "Workload: start loads in the lab, and stop them."),
-    ("!", "Doctor: what works here, what does not, and the one command that fixes it."),
+    ("!", "Doctor: what works here, what does not, and how to mend it."),
     ("ctrl+p", "Palette: presets, machines, themes and screens by name."),
-    ("tab", "Go from panel to panel; enter opens a group of CPUs, arrows scroll."),
+    ("tab", "Go from panel to panel: arrows scroll, enter opens."),
     ("esc", "One step back."),
     ("q", "Quit. The lab is closed, and nothing of it is left behind."),
 )

@@ -48,6 +48,7 @@ class MachineChoices:
 
     heading = "Machine"
     act_title = ACT_TITLE
+    empty = ""
     leaving = "Cancel"
 
     def __init__(self, current: str) -> None:

@@ -21,6 +21,7 @@ class PresetChoices:
 
     heading = "Presets"
     act_title = ACT_TITLE
+    empty = "The library holds no presets. The doctor (!) says what is wrong with it."
     leaving = "Leave it running"
 
     def __init__(self, library: Library, info: MachineInfo, scheduler: Scheduler | None) -> None:

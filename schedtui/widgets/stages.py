@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from schedtui.act import Act
+from schedtui.act import Act, Stage
 
 
 class StageList(Static):
@@ -19,11 +19,7 @@ class StageList(Static):
 def stage_lines(act: Act) -> Content:
     """The act in lines: a sign and a word for each stage's state, so that colour is never the only sign."""
     lines = [Content.styled(act.title, "bold"), Content("")]
-    for stage in act.stages:
-        if stage.ended_s is not None:
-            lines.append(_line("done", "$text-success", stage.text, stage.ended_s - stage.began_s))
-        else:
-            lines.append(_line(" now", "bold $text-accent", stage.text, act.elapsed_s() - stage.began_s))
+    lines += [_stage(stage, act) for stage in act.stages]
     if act.state == "done":
         lines += [Content(""), Content.styled(act.result, "bold $text-success")]
     elif act.state == "cancelled":
@@ -43,5 +39,13 @@ def error_lines(message: str, remedy: str, details: str) -> Content:
     return Content("\n").join(lines)
 
 
-def _line(sign: str, style: str, text: str, seconds: float) -> Content:
-    return Content.assemble((f" {sign}  ", style), text, (f"  {seconds:.1f} s", "$text-muted"))
+def _stage(stage: Stage, act: Act) -> Content:
+    sign, style = "done", "$text-success"
+    if stage is act.stages[-1] and act.state != "done":
+        sign, style = {
+            "running": ("now ", "bold $text-accent"),
+            "failed": ("fail", "bold $text-error"),
+            "cancelled": ("stop", "bold $text-warning"),
+        }[act.state]
+    seconds = (act.elapsed_s() if stage.ended_s is None else stage.ended_s) - stage.began_s
+    return Content.assemble((f" {sign}  ", style), stage.text, (f"  {seconds:.1f} s", "$text-muted"))

@@ -1,0 +1,90 @@
+"""A home of its own for each test, apps on real machines, and a recording that was made on this computer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from schedtui.app import SchedtuiApp
+from schedtui.backend.host import HostMachine
+from schedtui.backend.machine import Machine
+from schedtui.backend.recording import Recorder
+from schedtui.feed import Feed
+
+INTERVAL_S = 0.2
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folders, empty."""
+    for variable, folder in (("XDG_CONFIG_HOME", "config"), ("XDG_CACHE_HOME", "cache"), ("XDG_DATA_HOME", "data")):
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    return tmp_path
+
+
+@pytest.fixture
+def recording(home: Path) -> Path:
+    """Two frames of this computer."""
+    machine = HostMachine()
+    path = home / "data" / "schedtui" / "two-frames.jsonl"
+    path.parent.mkdir(parents=True)
+    with Recorder(path, machine.open(lambda _text, _seconds: None)) as recorder:
+        for _, frame in zip(range(2), machine.frames(0.1), strict=False):
+            recorder.add(frame)
+    machine.close()
+    return path
+
+
+@contextlib.asynccontextmanager
+async def running(
+    spec: str = "host", *, machine: Machine | None = None, theme: str | None = None, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[SchedtuiApp, Pilot[None]]]:
+    """The program on a machine, closed at the end as run_app does it."""
+    feed = Feed(spec, machine, INTERVAL_S) if machine else Feed.named(spec, interval_s=INTERVAL_S)
+    feed.start()
+    app = SchedtuiApp(feed, theme=theme)
+    try:
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            yield app, pilot
+    finally:
+        app.close_machines()
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    """Wait until ``condition`` holds; fail after ``patience_s``, showing the screen."""
+    waited = 0.0
+    while not condition():
+        if waited > patience_s:
+            raise AssertionError("it did not happen; the screen says:\n" + screen_text(pilot.app))
+        await pilot.pause(0.05)
+        waited += 0.05
+    await pilot.pause()
+
+
+async def live(app: SchedtuiApp, pilot: Pilot[None]) -> None:
+    """Wait for the first frame."""
+    await until(pilot, lambda: app.frame is not None)
+
+
+def screen_text(app: object) -> str:
+    """What the terminal shows, as lines of text."""
+    from textual.app import App
+
+    assert isinstance(app, App)
+    width, _ = app.size
+    return "\n".join(
+        "".join(segment.text for segment in strip).ljust(width).rstrip()
+        for strip in app.screen._compositor.render_strips()
+    )
+
+
+def text_of(widget: Widget) -> str:
+    """What a widget shows, as lines of text."""
+    return "\n".join("".join(s.text for s in strip) for strip in widget.render_lines(widget.size.region))

@@ -1,0 +1,71 @@
+"""The machine switch: the machine before stays until the new one is open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schedtui.messages import MachineWanted
+from tests.app.conftest import live, running, screen_text, until
+
+
+async def test_lists_this_computer_the_lab_and_the_recordings(recording: Path) -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("m")
+        await until(pilot, lambda: recording.name in screen_text(app))
+        shown = screen_text(app)
+        assert "This computer" in shown
+        assert "Lab" in shown
+        assert "watched now" in shown
+
+
+async def test_goes_to_a_recording_and_back_with_the_keyboard(recording: Path) -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        host = app.feed
+        await pilot.press("m", "end", "enter")
+        await until(pilot, lambda: "It plays at the pace" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.info.kind == "replay")
+        await until(pilot, lambda: app.screen is app.dashboard)
+        assert host.closed
+        await pilot.press("m", "home", "enter", "enter")
+        await until(pilot, lambda: app.info.kind == "host")
+        await until(pilot, lambda: app.screen is app.dashboard and app.frame is not None)
+
+
+async def test_says_what_is_wrong_with_a_damaged_recording_and_keeps_the_machine(recording: Path) -> None:
+    recording.write_text(recording.read_text().replace('"cpus"', "cpus", 1))
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("m", "end", "enter", "enter")
+        await until(pilot, lambda: "What to do" in screen_text(app))
+        assert recording.name in screen_text(app)
+        assert app.info.kind == "host"
+        assert not app.feed.closed
+        await pilot.press("escape", "escape")
+        assert app.screen is app.dashboard
+
+
+async def test_starting_on_a_damaged_recording_offers_the_other_machines(home: Path) -> None:
+    damaged = home / "damaged.jsonl"
+    damaged.write_bytes(b"\x00\x01not a recording\n")
+    async with running(f"replay:{damaged}") as (app, pilot):
+        await until(pilot, lambda: "damaged.jsonl" in screen_text(app))
+        await pilot.press("escape", "home", "enter", "enter")
+        await until(pilot, lambda: app.info is not None and app.info.kind == "host")
+
+
+async def test_a_recording_that_does_not_exist_is_named() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app.post_message(MachineWanted("replay:/nowhere/at-all.jsonl"))
+        await until(pilot, lambda: "at-all.jsonl" in screen_text(app))
+
+
+async def test_a_machine_that_does_not_exist_is_refused() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app.post_message(MachineWanted("moon"))
+        await until(pilot, lambda: "moon" in screen_text(app))
+        assert "host, lab or replay:FILE" in screen_text(app)

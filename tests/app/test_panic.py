@@ -1,0 +1,96 @@
+"""F12 reaches the machine from everywhere, and says what runs afterwards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from schedtui.app import SchedtuiApp
+from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.model import Event
+from schedtui.messages import MachineWanted
+from schedtui.widgets.events import EventPanel
+from tests.app.conftest import live, running, screen_text, until
+
+
+def panics(app: SchedtuiApp) -> list[str]:
+    """The panics among the events, newest first."""
+    return [event.text for event in app.dashboard.query_one(EventPanel)._events if event.text.startswith("Panic")]
+
+
+async def f12_is_heard(app: SchedtuiApp, pilot: Pilot[None]) -> None:
+    before = len(panics(app))
+    await pilot.press("f12")
+    await until(pilot, lambda: len(panics(app)) > before)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        ["p"],
+        ["p", "enter"],
+        ["m"],
+        ["m", "down", "enter"],
+        ["w"],
+        ["question_mark"],
+        ["exclamation_mark"],
+        ["ctrl+p"],
+    ],
+    ids=["dashboard", "presets", "preset", "machine", "lab", "workload", "help", "doctor", "palette"],
+)
+async def test_f12_is_heard_on_every_screen(keys: list[str]) -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press(*keys)
+        await f12_is_heard(app, pilot)
+
+
+async def test_f12_is_heard_in_the_palette_while_something_is_typed() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("ctrl+p", "t", "h", "e")
+        await f12_is_heard(app, pilot)
+
+
+async def test_f12_is_heard_in_the_dialogs_for_errors_and_events() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app.dashboard.note(Event(time=0, kind="info", text="something"))
+        app.dashboard.query_one(EventPanel).focus()
+        await pilot.press("enter")
+        await f12_is_heard(app, pilot)
+        app._show_error(SchedtuiError("It broke.", "Mend it."))
+        await pilot.pause()
+        await f12_is_heard(app, pilot)
+
+
+async def test_f12_says_which_scheduler_the_kernel_reports() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await f12_is_heard(app, pilot)
+        assert app.info.default_scheduler in panics(app)[0]
+        assert "read back from the kernel" in panics(app)[0]
+        assert "nothing to take away" in screen_text(app)
+
+
+async def test_f12_does_not_claim_to_have_changed_a_recording(recording: Path) -> None:
+    async with running(f"replay:{recording}") as (app, pilot):
+        await live(app, pilot)
+        await f12_is_heard(app, pilot)
+        assert "this is a recording" in panics(app)[0]
+        assert "read back" not in panics(app)[0]
+
+
+async def test_f12_is_heard_while_a_machine_is_being_opened(home: Path) -> None:
+    never = home / "never.jsonl"
+    os.mkfifo(never)
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app.post_message(MachineWanted(f"replay:{never}"))
+        await pilot.pause()
+        await f12_is_heard(app, pilot)
+        os.close(os.open(never, os.O_RDWR))

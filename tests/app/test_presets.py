@@ -1,0 +1,107 @@
+"""Presets: what cannot be had is shown with the reason, and nothing happens before it was previewed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.model import CpuPlace, MachineInfo, Scheduler
+from schedtui.messages import PresetWanted
+from schedtui.screens.presets import PresetChoices
+from tests.app.conftest import live, running, screen_text, until
+
+LAB = MachineInfo(
+    kind="lab",
+    name="lab",
+    kernel="6.18.15",
+    sched_ext=True,
+    default_scheduler="EEVDF",
+    can_load=True,
+    cpus=(CpuPlace(0, 0, 0, 0),),
+)
+QUIET = Scheduler(sched_ext="disabled", name="EEVDF", owner="kernel")
+LATCHED = Scheduler(sched_ext="disabled", name="EEVDF", owner="kernel", latched=True)
+
+
+def choices(scheduler: Scheduler = QUIET) -> PresetChoices:
+    """The shipped presets, as they stand in a lab."""
+    return PresetChoices(load_library(), LAB, scheduler)
+
+
+def loadable(presets: PresetChoices) -> str:
+    """A preset that loads a policy."""
+    return next(entry.id for entry in presets.entries() if entry.available and entry.id != "default")
+
+
+async def test_on_a_kernel_without_sched_ext_every_preset_is_greyed_and_says_why() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: app.info.reason[:20] in screen_text(app))
+        await pilot.press("enter", "enter")
+        await pilot.pause()
+        assert "lab" in screen_text(app)
+        assert app.screen is not app.dashboard
+        assert app._preset_act is None
+
+
+def test_the_preview_says_what_it_costs_what_happens_and_how_to_go_back() -> None:
+    presets = choices()
+    preview = presets.preview(loadable(presets)).plain
+    for label in ("What it costs", "Policy", "Settings", "What happens next", "How to go back", "F12"):
+        assert label in preview
+
+
+def test_settings_are_shown_with_their_units() -> None:
+    presets = choices()
+    library = load_library()
+    for entry in presets.entries():
+        for choice in library.presets[entry.id].choices[:1]:
+            if choice.policy in library.policies:
+                for tunable in library.policies[choice.policy].tunables:
+                    assert tunable.name in presets.preview(entry.id).plain
+                    assert tunable.unit in presets.preview(entry.id).plain
+
+
+def test_choosing_asks_the_app_to_apply() -> None:
+    presets = choices()
+    chosen = presets.chosen(loadable(presets))
+    assert isinstance(chosen, PresetWanted)
+    assert not chosen.release
+
+
+def test_after_a_panic_the_first_enter_only_asks() -> None:
+    presets = choices(LATCHED)
+    preset = loadable(presets)
+    assert "Panic is latched" in presets.preview(preset).plain
+    assert presets.chosen(preset) is None
+    assert "once more" in presets.preview(preset).plain
+    chosen = presets.chosen(preset)
+    assert isinstance(chosen, PresetWanted)
+    assert chosen.release
+
+
+def test_going_back_to_the_default_needs_no_release() -> None:
+    chosen = choices(LATCHED).chosen("default")
+    assert isinstance(chosen, PresetWanted)
+    assert not chosen.release
+
+
+def test_a_preset_whose_policy_is_missing_is_greyed_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "presets.toml").write_text(
+        """[[preset]]
+id = "dream"
+title = "Dream"
+summary = "Sleep well"
+does = "Nothing yet."
+costs = "Nothing."
+[[preset.choice]]
+policy = "unwritten"
+reason = "It would be good."
+"""
+    )
+    presets = PresetChoices(load_library(tmp_path), LAB, QUIET)
+    (entry,) = presets.entries()
+    assert not entry.available
+    assert "unwritten" in presets.preview("dream").plain
+    assert presets.verb("dream") == ""
