@@ -173,6 +173,27 @@ struct bpf_timer {
 	u64 __opaque[2];
 } __attribute__((aligned(8)));
 
+/* ---- why a policy ended, and why it lost a CPU --------------------------------------------------------- */
+
+enum scx_exit_kind {
+	SCX_EXIT_NONE = 0,
+	SCX_EXIT_DONE = 1,
+	SCX_EXIT_UNREG = 64,
+	SCX_EXIT_UNREG_BPF = 65,
+	SCX_EXIT_UNREG_KERN = 66,
+	SCX_EXIT_SYSRQ = 67,
+	SCX_EXIT_ERROR = 1024,
+	SCX_EXIT_ERROR_BPF = 1025,
+	SCX_EXIT_ERROR_STALL = 1026,
+};
+
+enum scx_cpu_preempt_reason {
+	SCX_CPU_PREEMPT_RT = 0,
+	SCX_CPU_PREEMPT_DL = 1,
+	SCX_CPU_PREEMPT_STOP = 2,
+	SCX_CPU_PREEMPT_UNKNOWN = 3,
+};
+
 /* ---- the kernel's structures, as far as policies look into them --------------------------------------- */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -266,7 +287,7 @@ struct rq {
 };
 
 struct scx_exit_info {
-	int kind; /* SCX_EXIT_* */
+	enum scx_exit_kind kind;
 	s64 exit_code;
 	const char *reason;
 	char *msg;
@@ -283,6 +304,7 @@ struct scx_exit_task_args {
 };
 
 struct scx_dump_ctx {
+	enum scx_exit_kind kind;
 	s64 exit_code;
 	const char *reason;
 	u64 at_ns;
@@ -293,7 +315,7 @@ struct scx_cpu_acquire_args {
 };
 
 struct scx_cpu_release_args {
-	int reason; /* SCX_CPU_PREEMPT_* */
+	enum scx_cpu_preempt_reason reason;
 	struct task_struct *task;
 };
 
@@ -416,28 +438,9 @@ enum scx_ent_flags {
 	SCX_TASK_QUEUED = 1 << 0, /* it wants to run */
 };
 
-enum scx_exit_kind {
-	SCX_EXIT_NONE = 0,
-	SCX_EXIT_DONE = 1,
-	SCX_EXIT_UNREG = 64,
-	SCX_EXIT_UNREG_BPF = 65,
-	SCX_EXIT_UNREG_KERN = 66,
-	SCX_EXIT_SYSRQ = 67,
-	SCX_EXIT_ERROR = 1024,
-	SCX_EXIT_ERROR_BPF = 1025,
-	SCX_EXIT_ERROR_STALL = 1026,
-};
-
 enum scx_exit_code {
 	SCX_ECODE_RSN_HOTPLUG = 1ULL << 32,
 	SCX_ECODE_ACT_RESTART = 1ULL << 48,
-};
-
-enum scx_cpu_preempt_reason {
-	SCX_CPU_PREEMPT_RT = 0,
-	SCX_CPU_PREEMPT_DL = 1,
-	SCX_CPU_PREEMPT_STOP = 2,
-	SCX_CPU_PREEMPT_UNKNOWN = 3,
 };
 
 #define PF_IDLE 0x00000002
