@@ -69,6 +69,31 @@ def test_threads_say_whose_they_are_and_scripts_what_they_run(tmp_path: Path) ->
     assert (shown[0].wait_ms_per_s, shown[0].run_ms_per_s) == (30.0, 5.0)
 
 
+def test_a_task_that_takes_another_name_is_soon_shown_under_it(tmp_path: Path) -> None:
+    fake_proc(tmp_path)
+    fake_task(tmp_path, 10, 10, "0 0 0", "launcher")
+    probe = TasksProbe(0.0, tmp_path)
+    names = []
+    for second in range(1, 8):
+        fake_task(tmp_path, 10, 10, f"0 {second * 50_000_000} {second}", "launcher" if second < 3 else "game")
+        names.append(probe.sample(float(second), forked=False)[0].name)
+    probe.close()
+    assert (names[0], names[-1]) == ("launcher", "game")
+
+
+def test_a_new_process_that_waits_is_shown_in_the_second_frame_however_many_tasks_there_are(tmp_path: Path) -> None:
+    fake_proc(tmp_path)
+    for pid in range(1000, 1400):
+        fake_task(tmp_path, pid, pid, "0 0 0", "quiet")
+    probe = TasksProbe(0.0, tmp_path)
+    probe.sample(1.0, forked=False)
+    fake_task(tmp_path, 2000, 2000, "0 0 1", "compiler")
+    probe.sample(2.0, forked=True)
+    write(tmp_path, {"proc/2000/task/2000/schedstat": "0 300000000 9\n"})
+    assert [task.name for task in probe.sample(3.0, forked=False)] == ["compiler"]
+    probe.close()
+
+
 def test_a_task_that_ends_disappears_and_leaves_no_descriptor(tmp_path: Path) -> None:
     fake_proc(tmp_path)
     fake_task(tmp_path, 10, 10, "0 0 0", "a")
@@ -101,19 +126,20 @@ def test_open_descriptors_stay_bounded_with_many_waiting_tasks(tmp_path: Path) -
 
 def test_a_frame_reads_a_bounded_number_of_tasks_and_a_sweep_reads_them_all(tmp_path: Path) -> None:
     fake_proc(tmp_path)
-    for pid in range(100, 400):
+    for pid in range(100, 700):
         fake_task(tmp_path, pid, pid, "0 0 0", "quiet")
     probe = TasksProbe(0.0, tmp_path)
-    probe.sample(1.0, forked=False)
-    for pid in range(100, 400):
+    for second in range(3):
+        probe.sample(1.0 + second / 10, forked=False)
+    for pid in range(100, 700):
         write(tmp_path, {f"proc/{pid}/task/{pid}/schedstat": "0 0 1\n"})
     seen = []
     for second in range(2, 2 + tasks.SWEEP_FRAMES):
         probe.sample(float(second), forked=False)
         seen.append(sum(probe.waits))
     probe.close()
-    assert sum(seen) == 300
-    assert max(seen) <= 300 / tasks.SWEEP_FRAMES + 1
+    assert sum(seen) == 600
+    assert max(seen) <= 600 / tasks.SWEEP_FRAMES + 1
 
 
 def test_each_wait_is_counted_once_at_the_tasks_average(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ wait is therefore seen within a sweep (eight frames, longer on a machine with ve
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -18,27 +19,42 @@ from schedtui.backend.probes.files import KeptFile, read_small
 
 ROOT = Path("/")
 SWEEP_FRAMES = 8
-MAX_SWEPT = 96
+MIN_SWEPT, MAX_SWEPT = 24, 96
 """Tasks read in one frame beside the hot ones."""
 MAX_SWEPT_AT_START = 512
 """Tasks read for the first frame, which should not have to wait for a whole sweep."""
 MAX_HOT = 48
 """Hot tasks, and so open descriptors."""
 MAX_NEW = 32
-"""New processes looked at in one frame, before the sweep comes to them."""
+"""New processes looked at in one frame, and again in the next, before the sweep comes to them."""
 SHOWN = 10
 SHOWN_NS_PER_S = 10_000
 HOT_NS_PER_S = 50_000
 """A task that waits more than this is hot."""
 QUIET_FRAMES = 6
 """Frames without waiting after which a task is hot no more."""
+RENAMED_S = 3.0
+"""How long a name is believed: programs start under the name of what started them."""
 INTERPRETERS = ("python", "node", "java", "ruby", "perl", "bash", "sh", "wine", "electron")
 
 
 class Task:
     """One task (thread) and what it had used and waited when it was last read, in nanoseconds."""
 
-    __slots__ = ("delay", "detail", "name", "pid", "quiet", "read_at", "run", "run_rate", "slices", "tid", "wait_rate")
+    __slots__ = (
+        "delay",
+        "detail",
+        "name",
+        "named_at",
+        "pid",
+        "quiet",
+        "read_at",
+        "run",
+        "run_rate",
+        "slices",
+        "tid",
+        "wait_rate",
+    )
 
     def __init__(self, pid: int, tid: int, reading: tuple[int, int, int], read_at: float) -> None:
         self.pid = pid
@@ -47,6 +63,7 @@ class Task:
         self.read_at = read_at
         self.name = ""
         self.detail = ""
+        self.named_at = 0.0
         self.quiet = 0
         self.run_rate = 0.0
         self.wait_rate = 0.0
@@ -70,6 +87,7 @@ class TasksProbe:
         self._tasks: dict[int, Task] = {}
         self._hot: dict[int, KeptFile] = {}
         self._pids: set[int] = set()
+        self._new: list[int] = []
         self._walk = self._sweep()
         self._all_met = False
         if not self.missing:
@@ -83,10 +101,11 @@ class TasksProbe:
             return ()
         self._now = now
         self._read_hot()
-        if forked:
-            self._meet_new()
+        for pid in self._new:
+            self._visit(pid, pid)
+        self._new = self._find_new() if forked else []
         self._visit_next(min(self._budget, len(self._tasks) + 1))
-        self._budget = min(MAX_SWEPT, max(8, 1 + len(self._tasks) // SWEEP_FRAMES))
+        self._budget = min(MAX_SWEPT, max(MIN_SWEPT, 1 + len(self._tasks) // SWEEP_FRAMES))
         return self._worst()
 
     def close(self) -> None:
@@ -119,12 +138,14 @@ class TasksProbe:
         if times:
             self.waits[slot_of(waited // times)] += times
 
-    def _meet_new(self) -> None:
-        """Look at processes that the sweep has not met yet: what just began is what a person is likely to look for."""
+    def _find_new(self) -> list[int]:
+        """Processes that the sweep has not met yet: what just began is what a person is likely to look for."""
         pids = _pids(self._proc)
-        for pid in islice(pids - self._pids, MAX_NEW):
+        new = list(islice(pids - self._pids, MAX_NEW))
+        for pid in new:
             self._visit(pid, pid)
         self._pids = pids
+        return new
 
     def _visit_next(self, count: int) -> None:
         for _ in islice(self._walk, count):
@@ -178,12 +199,16 @@ class TasksProbe:
             self._cool(least.tid)
         folder = f"{self._proc}/{task.pid}/task/{task.tid}"
         try:
-            task.name, task.detail = _describe(self._proc, task.pid, task.tid)
+            self._name(task)
             self._hot[task.tid] = KeptFile(f"{folder}/schedstat", 96)
         except OSError:
             self._forget(task.tid)
             return
         task.quiet = 0
+
+    def _name(self, task: Task) -> None:
+        task.name, task.detail = _describe(self._proc, task.pid, task.tid)
+        task.named_at = self._now
 
     def _cool(self, tid: int) -> None:
         if file := self._hot.pop(tid, None):
@@ -196,6 +221,10 @@ class TasksProbe:
     def _worst(self) -> tuple[TaskWait, ...]:
         waiting = [task for task in map(self._tasks.__getitem__, self._hot) if task.wait_rate >= SHOWN_NS_PER_S]
         waiting.sort(key=_wait_rate, reverse=True)
+        for task in waiting[:SHOWN]:
+            if task.named_at < self._now - RENAMED_S:
+                with contextlib.suppress(OSError):
+                    self._name(task)
         return tuple(
             TaskWait(
                 pid=task.tid,
