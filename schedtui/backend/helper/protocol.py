@@ -105,6 +105,7 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     frame: Frame | None = None
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Decoder(Reply)
@@ -119,7 +120,7 @@ def decode_request(line: bytes) -> Request:
     """Raises BadMessage when the line is not a request of this version's schema."""
     try:
         return _requests.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise BadMessage(f"Not a request that this helper understands: {error}") from error
 
 
@@ -127,7 +128,7 @@ def decode_reply(line: bytes) -> Reply:
     """Raises BadMessage when the line is not a reply of this version's schema."""
     try:
         return _replies.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise BadMessage(f"Not a reply that this client understands: {error}") from error
 
 

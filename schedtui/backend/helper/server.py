@@ -341,5 +341,5 @@ def _id_of(line: bytes) -> int:
 
     try:
         return msgspec.json.decode(line, type=OnlyId).id
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 0

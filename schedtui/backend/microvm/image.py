@@ -47,22 +47,6 @@ _SKIPPED_FOLDERS = frozenset(
     }
 )
 _FOLDERS = ("bin", "dev", "proc", "root", "run", "sys", "tmp", "usr/bin")
-_APPLETS = (
-    "sh",
-    "ls",
-    "cat",
-    "ps",
-    "top",
-    "kill",
-    "sleep",
-    "seq",
-    "grep",
-    "dmesg",
-    "nproc",
-    "uname",
-    "taskset",
-    "time",
-)
 
 _INIT = f"""#!{_PYTHON} -ISu
 import sys
@@ -111,7 +95,7 @@ def plan_image(probe_object: bytes) -> ImagePlan:
     links = {"/bin/python3": str(_PYTHON), "/usr/bin/env": "/bin/busybox"}
     if busybox := find_busybox():
         copied["/bin/busybox"] = busybox
-        links |= {f"/bin/{applet}": "busybox" for applet in _APPLETS}
+        links |= {f"/bin/{applet}": "busybox" for applet in _applets(busybox)}
     made = {"/init": _INIT.encode(), PROBE: probe_object}
     return ImagePlan(copied, made, links)
 
@@ -123,6 +107,11 @@ def find_busybox() -> Path | None:
         if candidate.is_file() and not _needed_libraries([candidate]):
             return candidate
     return None
+
+
+def _applets(busybox: Path) -> list[str]:
+    listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=False).stdout.split()
+    return [name for name in listed if name != "busybox"]
 
 
 def library_path(name: str) -> Path:
