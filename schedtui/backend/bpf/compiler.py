@@ -14,6 +14,7 @@ import platform
 import re
 import resource
 import select
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -50,6 +51,7 @@ _CLANG_NAME = re.compile(r"clang(?:-(\d+))?")
 _VERSION = re.compile(r"\bclang version (\d+)")
 _LOCATED_ERROR = re.compile(r"^(?P<file>[^\s:][^:]*):(?P<line>\d+):\d+: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE)
 _ANY_ERROR = re.compile(r"\berror: (?P<text>.*)$", re.MULTILINE)
+_HERE = re.compile(r"(?<![\w./])\./")
 _ENTRY_MAGIC = b"schedtui object 1\n"
 
 
@@ -69,7 +71,7 @@ def compile_bpf(source: Path, *, cache: Path | None = None, time_limit_s: float 
     """
     folder = paths.cache_dir() / "objects" if cache is None else cache
     clang = _find_clang(folder)
-    command = [clang.path, *_flags(), "-c", "-o", "-", "--", source.name]
+    command = [clang.path, *_flags(), "-c", "-o", "-", f"./{source.name}"]
     key = _key(source, clang, command)
     entry = folder / key
     known = _read_entry(entry)
@@ -155,6 +157,7 @@ def _flags() -> list[str]:
         f"-I{include}",
         f"-I{_libbpf_headers()}",
         f"-ffile-prefix-map={include}=include",
+        "-ffile-prefix-map=./=",
         *("-fdebug-compilation-dir=.", "-fno-ident", "-fno-color-diagnostics", "-fno-crash-diagnostics"),
         "-ferror-limit=10",
     ]
@@ -267,12 +270,14 @@ def _wait(process: subprocess.Popen[bytes], time_limit_s: float) -> bool:
 
 
 def _failed(source: Path, code: int, messages: str) -> CompileFailed:
+    if code == -signal.SIGXFSZ:
+        return CompileFailed(f"{source.name}: the object would be larger than {_OBJECT_LIMIT_BYTES >> 20} MB.")
     text = messages.replace(f"{_our_headers()}/", "").replace(f"{source.parent}/", "")
+    text = _HERE.sub("", text)
     details = "\n".join(text.splitlines()[:_MOST_DETAIL_LINES])
     located, anywhere = _LOCATED_ERROR.search(text), _ANY_ERROR.search(text)
     if located:
-        file = located["file"].removeprefix("./")
-        return CompileFailed(f"{file}:{located['line']}: {located['text']}", details=details)
+        return CompileFailed(f"{located['file']}:{located['line']}: {located['text']}", details=details)
     if anywhere:
         return CompileFailed(f"{source.name}: {anywhere['text']}", details=details)
     stopped = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -172,7 +172,7 @@ class Map:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
-        self.name: str = _library().bpf_map__name(handle).decode()
+        self.name: str = _library().bpf_map__name(handle).decode("utf-8", "replace")
         self.type: int = _library().bpf_map__type(handle)
 
     @property
@@ -241,7 +241,7 @@ class Program:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
-        self.name: str = _library().bpf_program__name(handle).decode()
+        self.name: str = _library().bpf_program__name(handle).decode("utf-8", "replace")
         self.type: int = _library().bpf_program__type(handle)
 
     def attach(self) -> Link:

@@ -129,13 +129,13 @@ def load_scheduler(obj: bytes, settings: dict[str, Setting], *, may_attach: Call
     says no, nothing stays loaded and Interrupted is raised.
     Raises BadTunable, BadFile, LoadRejected, KernelUnsuitable, NotPermitted, MissingTool.
     """
-    if not kernel_says.read_word():
-        raise KernelUnsuitable("This kernel has no sched_ext: it cannot load schedulers.", _TRY_THE_LAB)
     with contextlib.ExitStack() as undo:
         opened = _open(obj)
         undo.callback(opened.close)
         ops = _scheduler_map(opened)
         _set_tunables(opened, settings)
+        if not kernel_says.read_word():
+            raise KernelUnsuitable("This kernel has no sched_ext: it cannot load schedulers.", _TRY_THE_LAB)
         _load(opened)
         log = kernel_says.KernelLog()
         undo.callback(log.close)
