@@ -26,7 +26,7 @@ from textual.theme import Theme
 
 from schedtui import messages as news
 from schedtui.act import Act
-from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.errors import Interrupted, LoadRejected, SchedtuiError
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Event, EventKind, Frame, MachineInfo, Panic, Scheduler
 from schedtui.config import chosen_theme, remember_theme
@@ -161,10 +161,10 @@ class SchedtuiApp(App[None]):
             return
         panic = message.panic
         text = _panic_sentence(panic, self.info)
-        self.note("good", text)
+        if panic.path == "sysrq" or not self._announces_itself:
+            self.note("good", text)
         self._toast(text, "PANIC", "warning")
-        if self.frame is not None:
-            self._show_frame(replace(self.frame, scheduler=panic.scheduler, events=()))
+        self._show_scheduler(panic.scheduler)
 
     def _panic_is_late(self, number: int) -> None:
         if self._panics_ended < number:
@@ -221,7 +221,7 @@ class SchedtuiApp(App[None]):
         """Show the Frame wherever it concerns."""
         if message.feed is self.feed:
             self.frame = message.frame
-            self._show_frame(message.frame)
+            self._tell_screens(lambda screen: screen.show_frame(message.frame))
 
     def on_feed_failed(self, message: news.FeedFailed) -> None:
         """A machine could not be opened, or broke off: say so, and offer the others."""
@@ -238,8 +238,11 @@ class SchedtuiApp(App[None]):
             self.note("bad", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
             self._show_error(message.error)
 
-    def _show_frame(self, frame: Frame) -> None:
-        self._tell_screens(lambda screen: screen.show_frame(frame))
+    def _show_scheduler(self, scheduler: Scheduler) -> None:
+        """Show what the kernel has just reported, without waiting for the next Frame."""
+        if self.frame is not None:
+            self.frame = replace(self.frame, scheduler=scheduler)
+        self._tell_screens(lambda screen: screen.show_scheduler(scheduler))
 
     def _abandon_opening(self) -> None:
         feed, self._opening = self._opening, None
@@ -293,35 +296,37 @@ class SchedtuiApp(App[None]):
         self._tell_screens(lambda screen: screen.show_act(message.act))
 
     def on_act_ended(self, message: news.ActEnded) -> None:
-        """Say what runs now, or what went wrong."""
-        act = message.act
+        """Say what runs now, or what went wrong. What a lab's helper announces by itself is not said twice."""
+        act, error = message.act, message.error
         if message.scheduler is not None:
-            took = act.elapsed_s()
             act.finish(f"{message.scheduler.name} runs now, as the kernel reports.")
-            self.note("good", f"{act.title}: {message.scheduler.name} runs now, after {took:.1f} s")
-            if self.frame is not None:
-                self._show_frame(replace(self.frame, scheduler=message.scheduler, events=()))
-        elif message.error is not None:
-            act.fail(message.error)
-            self.note("bad", f"{act.title}: {message.error.message} {message.error.remedy}", message.error.details)
+            if not self._announces_itself:
+                self.note("good", f"{act.title}: {message.scheduler.name} runs now, after {act.elapsed_s():.1f} s")
+            self._show_scheduler(message.scheduler)
+        elif error is not None:
+            act.fail(error)
+            if not (self._announces_itself and isinstance(error, (LoadRejected, Interrupted))):
+                self.note("bad", f"{act.title}: {error.message} {error.remedy}".rstrip(), error.details)
             if not any(isinstance(screen, Live) and screen.follows(act) for screen in self.screen_stack):
-                self._show_error(message.error)
+                self._show_error(error)
         self._tell_screens(lambda screen: screen.show_act(act))
+
+    @property
+    def _announces_itself(self) -> bool:
+        """Whether what happens on the machine comes as events of its Frames."""
+        return self.info is not None and self.info.kind == "lab"
 
     def on_load_wanted(self, message: news.LoadWanted) -> None:
         """Start a load, in a thread."""
-        self._change_loads(f"Load started: {message.kind}", lambda machine: machine.start_workload(message.kind))
+        self._change_loads(lambda machine: machine.start_workload(message.kind))
 
     def on_loads_unwanted(self) -> None:
         """End all loads, in a thread."""
-        self._change_loads("All loads stopped", lambda machine: machine.stop_workloads())
+        self._change_loads(lambda machine: machine.stop_workloads())
 
-    def on_loads_changed(self, message: news.LoadsChanged) -> None:
+    def on_loads_failed(self, message: news.LoadsFailed) -> None:
         """Say it."""
-        if message.error is None:
-            self.note("info", message.text)
-        else:
-            self._show_error(message.error)
+        self._show_error(message.error)
 
     def _do(self, act: Act, work: Callable[[], Scheduler]) -> None:
         def run() -> None:
@@ -334,7 +339,7 @@ class SchedtuiApp(App[None]):
 
         threading.Thread(target=run, name=act.title, daemon=True).start()
 
-    def _change_loads(self, text: str, change: Callable[[Machine], None]) -> None:
+    def _change_loads(self, change: Callable[[Machine], None]) -> None:
         feed = self.feed
         if feed is None:
             return
@@ -342,11 +347,10 @@ class SchedtuiApp(App[None]):
         def run() -> None:
             try:
                 change(feed.machine)
-                self._post(news.LoadsChanged(text))
             except SchedtuiError as error:
-                self._post(news.LoadsChanged(text, error))
+                self._post(news.LoadsFailed(error))
             except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
-                self._post(news.LoadsChanged(text, unexpected(error)))
+                self._post(news.LoadsFailed(unexpected(error)))
 
         threading.Thread(target=run, name="loads", daemon=True).start()
 

@@ -77,11 +77,10 @@ class PanicEnded(Message):
 
 
 @dataclass
-class LoadsChanged(Message):
-    """Loads were started or stopped, or could not be."""
+class LoadsFailed(Message):
+    """Loads could not be started or stopped."""
 
-    text: str
-    error: SchedtuiError | None = None
+    error: SchedtuiError
 
 
 @dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
@@ -61,6 +62,7 @@ class Dashboard(Live, Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._info: MachineInfo | None = None
+        self._frame: Frame | None = None
         self._baseline = Baseline()
         self._unshown: list[Event] = []
         self._state: tuple[str, bool, str] | None = None
@@ -76,7 +78,7 @@ class Dashboard(Live, Screen[None]):
             yield PressurePanel()
         with Horizontal(id="happenings"):
             yield EventPanel()
-            yield WorkloadPanel()
+            yield WorkloadPanel("none runs, so there is little to see: w starts one")
         yield KeyBar()
         yield Static(id="too-small", markup=False)
 
@@ -120,11 +122,12 @@ class Dashboard(Live, Screen[None]):
 
     def show_machine(self, info: MachineInfo) -> None:
         """Forget the machine before."""
-        self._info = info
+        self._info, self._frame = info, None
         self._baseline = Baseline()
         for panel in (CpuPanel, PressurePanel, LatencyPanel, WaitersPanel, WorkloadPanel):
             self.query_one(panel).reset()
         self.query_one(HeaderBar).show(info, None)
+        self.query_one(WorkloadPanel).display = info.kind != "host"
         self._show_state(info, None)
         self._arrange(self.size.height)
 
@@ -132,6 +135,7 @@ class Dashboard(Live, Screen[None]):
         """Hand the Frame to every panel."""
         if self._info is None:
             return
+        self._frame = frame
         latency = self.query_one(LatencyPanel)
         latency.ghost(self._baseline.add(frame), self._info.default_scheduler)
         latency.show(frame)
@@ -140,11 +144,16 @@ class Dashboard(Live, Screen[None]):
         self.query_one(CpuPanel).show(self._info, frame)
         self.query_one(PressurePanel).show(frame)
         self.query_one(WaitersPanel).show(frame)
-        loads = self.query_one(WorkloadPanel)
-        loads.display = bool(frame.workloads)
-        loads.show(frame)
+        self.query_one(WorkloadPanel).show(frame)
         if frame.events:
             self.query_one(EventPanel).add(frame.events)
+
+    def show_scheduler(self, scheduler: Scheduler) -> None:
+        """Only the header and the keys change; the panels wait for what is measured next."""
+        if self._info is not None and self._frame is not None:
+            self._frame = replace(self._frame, scheduler=scheduler)
+            self.query_one(HeaderBar).show(self._info, self._frame)
+            self._show_state(self._info, scheduler)
 
     def show_act(self, act: Act) -> None:
         """While the first machine opens there is nothing else to show."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schedtui.act import Act
-from schedtui.backend.model import Frame, MachineInfo
+from schedtui.backend.model import Frame, MachineInfo, Scheduler
 
 
 class Live:
@@ -14,6 +14,9 @@ class Live:
 
     def show_frame(self, frame: Frame) -> None:
         """The machine was sampled."""
+
+    def show_scheduler(self, scheduler: Scheduler) -> None:
+        """The kernel has just reported what runs, between two Frames."""
 
     def show_act(self, act: Act) -> None:
         """An act began, reached a stage or ended."""

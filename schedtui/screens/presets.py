@@ -123,9 +123,13 @@ class PresetsScreen(Chooser):
         super().__init__(self._presets, act=act, selected=selected)
 
     def show_frame(self, frame: Frame) -> None:
+        """See show_scheduler."""
+        self.show_scheduler(frame.scheduler)
+
+    def show_scheduler(self, scheduler: Scheduler) -> None:
         """What runs, and whether panic is latched, changes what the preview must say."""
-        before, self._presets.scheduler = self._presets.scheduler, frame.scheduler
-        if before is None or (before.name, before.latched) != (frame.scheduler.name, frame.scheduler.latched):
+        before, self._presets.scheduler = self._presets.scheduler, scheduler
+        if before is None or (before.name, before.latched) != (scheduler.name, scheduler.latched):
             self.refresh_choices()
 
 
