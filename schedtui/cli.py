@@ -17,7 +17,17 @@ import click
 
 from schedtui import __version__
 from schedtui.backend.errors import BadFile, Interrupted, LoadRejected, SchedtuiError
-from schedtui.console import NOT_DONE, NOT_RUN, USAGE, Console, Stopped, exit_code_of, heed_signals, opened
+from schedtui.console import (
+    NOT_DONE,
+    NOT_RUN,
+    USAGE,
+    Console,
+    Stopped,
+    exit_code_of,
+    heed_signals,
+    ignore_signals,
+    opened,
+)
 from schedtui.launch import run_app
 
 if TYPE_CHECKING:
@@ -348,7 +358,9 @@ def lab_run(
         "truncated": done.truncated,
     }
     console.result(data, done.output.removesuffix("\n"))
-    context.exit(done.exit_code)
+    if done.seconds >= timeout:
+        console.note(f"It was ended after {timeout:g} s; --timeout gives it longer.")
+    context.exit(done.exit_code if done.exit_code >= 0 else 128 - done.exit_code)
 
 
 @lab.command("prepare")
@@ -415,7 +427,7 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Stopped as stopped:
-        console.note("")
+        console.failure(Interrupted(f"Ended by {stopped}; everything was closed."))
         return stopped.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to tell, also not at interpreter exit.
@@ -424,6 +436,8 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001  the edge: a fault of schedtui itself is logged, never shown raw
         console.failure(_own_fault(error))
         return NOT_DONE
+    finally:
+        ignore_signals()
 
 
 def _end_of_options(arguments: list[str]) -> int:

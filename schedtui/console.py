@@ -112,6 +112,12 @@ def heed_signals() -> None:
             signal.signal(number, _stop)
 
 
+def ignore_signals() -> None:
+    """For the last moments: the ending interpreter gives handlers back to the default, which would kill it midway."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def exit_code_of(error: SchedtuiError) -> int:
     """A name or value that does not exist is the command line's fault; everything else did not happen."""
     return USAGE if isinstance(error, UnknownName | BadTunable) else NOT_DONE
