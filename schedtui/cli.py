@@ -408,9 +408,7 @@ def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
 
 
 def main() -> int:
-    """The console script. Returns the exit code; no failure ends in a traceback."""
-    if len(sys.argv) == 1:
-        return run_app("host")
+    """Do what the command line says. Returns the exit code; no failure ends in a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -25,6 +25,10 @@ def test_a_command_draws_in_no_user_interface(command: list[str]) -> None:
     assert not imported_by(program) & set(HEAVY)
 
 
+def test_the_bare_command_reads_no_command_line_before_it_opens_the_screens() -> None:
+    assert "click" not in imported_by("from schedtui.__main__ import main\nimport schedtui.launch")
+
+
 @pytest.mark.parametrize(
     "module",
     ["backend.helper.server", "backend.helper.guest", "backend.bpf.loader", "backend.probes.sampler"],
