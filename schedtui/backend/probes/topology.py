@@ -50,7 +50,7 @@ def _online(base: Path, stat: Path) -> tuple[int, ...]:
     except (OSError, ValueError):
         pass
     try:
-        lines = read_small(stat).split(b"\n")
+        lines = stat.read_bytes().split(b"\n")
     except OSError:
         return ()
     return tuple(int(line[3:].split()[0]) for line in lines if line.startswith(b"cpu") and line[3:4].isdigit())

@@ -48,18 +48,18 @@ class WakeupLatency:
     def sample(self) -> Latency:
         """Every wait that ended since the last call."""
         after = self._snapshot()
-        total = [0] * SLOTS
+        total = 0
         self._cpu_p99 = {}
         for cpu, (old, new) in enumerate(zip(self._before, after, strict=True)):
-            if old != new:
-                delta = _difference(old, new)
-                total = [a + b for a, b in zip(total, delta, strict=True)]
-                p99 = percentile_us(delta, 99)
+            grown = new - old
+            if grown > 0:
+                total += grown
+                p99 = percentile_us(_slots_of(grown), 99)
                 if p99 is not None:
                     self._cpu_p99[cpu] = p99
         self._before = after
         self._note_missed()
-        return summarised("wakeup-probe", total)
+        return summarised("wakeup-probe", _slots_of(total))
 
     def cpu_p99_us(self) -> dict[int, float]:
         """The CPUs on which a wait ended."""
@@ -84,9 +84,11 @@ class WakeupLatency:
         self._tasks.clear()
         self._probe.close()
 
-    def _snapshot(self) -> list[bytes]:
+    def _snapshot(self) -> list[int]:
+        """Each CPU's counters side by side in one large number. As they only grow, the difference of two such numbers
+        holds every counter's own difference, in one subtraction, which costs a fraction of doing it slot by slot."""
         data = bytes(self._memory)
-        return [data[n * _CPU_BYTES : (n + 1) * _CPU_BYTES] for n in range(self._count)]
+        return [int.from_bytes(data[n * _CPU_BYTES : (n + 1) * _CPU_BYTES], "little") for n in range(self._count)]
 
     def _ask(self, tid: int) -> float | None:
         known = self._tasks.get(tid)
@@ -121,6 +123,5 @@ def log2_percentile_us(slots: Sequence[int], percent: float) -> float | None:
     return (1 << len(slots)) / 1000
 
 
-def _difference(old: bytes, new: bytes) -> list[int]:
-    before, after = memoryview(old).cast("Q"), memoryview(new).cast("Q")
-    return [max(0, b - a) for a, b in zip(before, after, strict=True)]
+def _slots_of(counters: int) -> list[int]:
+    return memoryview(counters.to_bytes(_CPU_BYTES, "little")).cast("Q").tolist()
