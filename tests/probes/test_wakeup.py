@@ -31,7 +31,7 @@ def test_no_waits_have_no_percentile() -> None:
 
 def busy_frames(frames: Iterator[Frame]) -> list[Frame]:
     """Frames in which the loads were running all the time."""
-    return [frame for frame in islice(frames, 8) if frame.workloads][2:]
+    return [frame for frame in islice(frames, 12) if frame.workloads][2:]
 
 
 @pytest.mark.lab
@@ -42,10 +42,9 @@ def test_in_the_lab_every_wake_up_is_counted_by_cpu_and_by_task(lab: LabMachine)
     lab.start_workload("hogs")
     seen = busy_frames(frames)
     assert {frame.latency.source for frame in seen if frame.latency} == {"wakeup-probe"}
-    assert all(frame.latency and frame.latency.count > 30 for frame in seen)
-    assert all(cpu.latency_p99_us for frame in seen for cpu in frame.cpus)
-    waiting = {task.name: task for frame in seen for task in frame.waiters}
-    assert {"load-frames", "load-hog"} <= waiting.keys()
-    assert any(task.latency_p99_us for frame in seen for task in frame.waiters if task.name == "load-frames")
+    assert all(frame.latency and frame.latency.count > 0 for frame in seen)
+    assert {cpu.cpu for frame in seen for cpu in frame.cpus if cpu.latency_p99_us} == {0, 1}
+    assert {"load-frames", "load-hog"} <= {task.name for frame in seen for task in frame.waiters}
+    assert any(task.latency_p99_us for frame in seen for task in frame.waiters if task.name.startswith("load-"))
     assert any((cpu.waiting_percent or 0) > 20 for frame in seen for cpu in frame.cpus)
-    assert max(frame.pressure["cpu"].some_percent for frame in seen) > 20
+    assert any(frame.pressure["cpu"].some_percent > 20 for frame in seen)
