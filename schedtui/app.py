@@ -126,7 +126,8 @@ class SchedtuiApp(App[None]):
 
     def note(self, kind: EventKind, text: str, details: str = "") -> None:
         """A line in “What happened”."""
-        self.dashboard.note(Event(time=time.time(), kind=kind, text=text, details=details))
+        if self.is_running:
+            self.dashboard.note(Event(time=time.time(), kind=kind, text=text, details=details))
 
     # Panic
 
@@ -413,7 +414,8 @@ class SchedtuiApp(App[None]):
         return any(type(screen).__name__ == "MachineScreen" for screen in self.screen_stack)
 
     def _tell_screens(self, tell: Callable[[Live], None]) -> None:
-        for screen in self.screen_stack:
+        """While the program ends, messages still come, but the panels are gone."""
+        for screen in self.screen_stack if self.is_running else ():
             if isinstance(screen, Live) and screen.is_mounted:
                 tell(screen)
 
