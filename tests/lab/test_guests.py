@@ -36,8 +36,8 @@ def children_named(name: str) -> list[psutil.Process]:
     return [each for each in psutil.Process().children(recursive=True) if name in each.name()]
 
 
-def qemus() -> set[int]:
-    return {each.pid for each in psutil.process_iter(["name"]) if "qemu-system" in (each.info["name"] or "")}
+def guests_of(pid: int) -> list[psutil.Process]:
+    return [each for each in psutil.Process(pid).children(recursive=True) if "qemu" in each.name()]
 
 
 @pytest.fixture
@@ -105,7 +105,6 @@ def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_ca
 
 @pytest.mark.parametrize("moment", ["boot:", "OPEN"])
 def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: str) -> None:
-    before = qemus()
     kernel = kernel_image(DEFAULT)
     program = subprocess.Popen(
         [sys.executable, "-c", OPEN_AND_WAIT, str(kernel)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -114,10 +113,11 @@ def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: 
     for line in program.stdout:
         if line.startswith(moment):
             break
-    assert until(lambda: bool(qemus() - before), 5)
+    assert until(lambda: bool(guests_of(program.pid)), 5)
+    guests = guests_of(program.pid)
     program.send_signal(signal.SIGKILL)
     program.wait()
-    assert until(lambda: qemus() <= before, 5)
+    assert until(lambda: not any(each.is_running() for each in guests), 5)
 
     machine = LabMachine(kernel=kernel, cpus=2)
     machine.open(quiet)
