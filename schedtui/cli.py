@@ -491,10 +491,10 @@ def _apply_and_hold(machine: Machine, proposal: Proposal, seconds: float | None,
     if proposal.policy is None:
         console.result(data, f"{loaded.name} runs.")
         return 0
-    console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
     stopped: Stopped | None = None
     lost = ""
     try:
+        console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
         lost = _hold(machine, loaded, seconds, console)
     except Stopped as signal:
         stopped = signal

@@ -6,6 +6,7 @@ Progress and failures in words go to stderr, results and everything in JSON to s
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -130,4 +131,4 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    return msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode(data, enc_hook=os.fspath), indent=2).decode()
