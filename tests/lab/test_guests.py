@@ -96,7 +96,7 @@ def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_ca
         if text.startswith("boot"):
             subprocess.Popen(["sh", "-c", f"sleep 1; pkill -9 -P {os.getpid()} qemu-system"])
 
-    with pytest.raises(LabFailed, match="QEMU|stopped"):
+    with pytest.raises(LabFailed, match=r"QEMU|stopped"):
         machine.open(kill_at_boot)
     machine.close()
     assert not children_named("qemu")
