@@ -48,7 +48,7 @@ PANIC_PATIENCE_S = 5.0
 SLOW_OPENING_S = 0.4
 """An opening that takes longer than this shows its stages."""
 CLOSING_PATIENCE_S = 15.0
-TOAST_S = 8.0
+TOAST_S = 6.0
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 

@@ -65,6 +65,10 @@ class Choices(Protocol):
         """What to tell the app at ``enter`` in the preview; None when one more ``enter`` is wanted."""
         ...
 
+    def more_keys(self) -> list[tuple[str, str]]:
+        """Keys that only these choices have."""
+        ...
+
     def left(self) -> Message | None:
         """What to tell the app when the user turns away while the act runs."""
         ...
@@ -200,7 +204,7 @@ class Chooser(Live, Screen[None]):
             "preview": [*([("enter", verb)] if verb else []), ("esc", "Back to the list")],
             "act": [("esc", self.choices.leaving if running else "Back to the list")],
         }[self._step]
-        self.query_one(KeyBar).show(keys)
+        self.query_one(KeyBar).show([*keys, *self.choices.more_keys()])
 
 
 def _line(entry: Entry) -> Content:

@@ -79,6 +79,10 @@ class MachineChoices:
         """Open it."""
         return MachineWanted(entry_id)
 
+    def more_keys(self) -> list[tuple[str, str]]:
+        """None but the usual."""
+        return []
+
     def left(self) -> Message | None:
         """Turning away ends the opening; the machine before stays."""
         return OpeningUnwanted()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -68,6 +71,10 @@ class PresetChoices:
         self._release_asked = ""
         return PresetWanted(entry_id, release)
 
+    def more_keys(self) -> list[tuple[str, str]]:
+        """Where nothing can be loaded, the way to where it can."""
+        return [] if self.info.can_load else [("m", "Machine")]
+
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
         return None
@@ -94,11 +101,15 @@ class PresetChoices:
         if proposal.policy is None:
             return _labelled("What happens next", f"{own} takes over at once. Running programs notice nothing else.")
         if self._needs_release(preset.id):
-            ask = "Press enter once more to release it and apply." if self._release_asked == preset.id else ""
-            text = f"F12 was pressed, so nothing is loaded until you release it. Enter releases it and applies. {ask}"
-            return _labelled("Panic is latched", text.strip(), "$text-warning")
+            text = "F12 was pressed, so nothing is loaded until you release it. "
+            if self._release_asked == preset.id:
+                text += "Press enter once more: panic is released, and this is applied."
+            else:
+                text += "Enter asks you once more, then releases it and applies this."
+            return _labelled("Panic is latched", text, "$text-warning")
         now = self.scheduler.name if self.scheduler else own
-        what = f"The policy is compiled here (well under a second), loaded into {self.info.name} in place of {now}, "
+        where = "the lab's kernel" if self.info.kind == "lab" else "this computer's kernel"
+        what = f"The policy is compiled on this computer and loaded into {where} in place of {now}, "
         return _paragraphs(
             [
                 _labelled("What happens next", what + "and the kernel is asked what runs then."),
@@ -109,6 +120,8 @@ class PresetChoices:
 
 class PresetsScreen(Chooser):
     """The presets on the machine that is watched."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "app.machine", "Machine")]
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class WorkloadScreen(Live, ModalScreen[None]):
     CSS_PATH = "workload.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "stop", "Stop all"),
+        Binding("m", "app.machine", "Machine"),
         Binding("escape,q,w", "dismiss", "Close"),
     ]
 
@@ -37,8 +38,11 @@ class WorkloadScreen(Live, ModalScreen[None]):
         """The kinds of load, and what runs."""
         with Vertical(id="dialog") as dialog:
             dialog.border_title = f"Workload on {self._info.name}"
-            dialog.border_subtitle = "enter starts · s stops all · esc closes · F12 panic"
-            if self._info.kind == "lab":
+            is_lab = self._info.kind == "lab"
+            dialog.border_subtitle = (
+                "enter starts · s stops all" if is_lab else "m machine"
+            ) + " · esc closes · F12 panic"
+            if is_lab:
                 yield OptionList(*self._options(), id="kinds")
             else:
                 yield Static(_why_not(self._info), id="why")

@@ -1,0 +1,144 @@
+"""The whole road in a real lab, by keyboard: load, preset, apply, panic, release, undo, quit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+from textual.pilot import Pilot
+
+from schedtui.app import SchedtuiApp
+from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.lab import LabMachine
+from schedtui.widgets.events import EventPanel
+from schedtui.widgets.header import HeaderBar
+from schedtui.widgets.latency import LatencyPanel
+from tests.app.conftest import live, running, screen_text, text_of, until
+from tests.conftest import DEFAULT, SOURCES, kernel_image
+
+pytestmark = pytest.mark.lab
+
+LAB_PATIENCE_S = 120.0
+BOOT_PATIENCE_S = 240.0
+
+
+@contextlib.asynccontextmanager
+async def in_the_lab() -> AsyncIterator[tuple[SchedtuiApp, Pilot[None]]]:
+    """The program on a fresh guest."""
+    machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
+    async with running("lab", machine=machine) as (app, pilot):
+        await until(pilot, lambda: app.frame is not None, BOOT_PATIENCE_S)
+        await until(pilot, lambda: app.screen is app.dashboard)
+        yield app, pilot
+
+
+def preset_of(app: SchedtuiApp) -> tuple[str, str]:
+    """A preset that loads a policy, and the policy's name."""
+    for name, preset in app.library.presets.items():
+        for choice in preset.choices:
+            if choice.policy in app.library.policies:
+                return name, choice.policy
+    raise AssertionError("the library has no preset that loads a policy")
+
+
+async def apply_first_preset(app: SchedtuiApp, pilot: Pilot[None]) -> str:
+    """Go to the preset in the list, preview it, apply it; returns the policy's name."""
+    preset, policy = preset_of(app)
+    await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter")
+    await until(pilot, lambda: "How to go back" in screen_text(app))
+    await pilot.press("enter")
+    return policy
+
+
+def said(app: SchedtuiApp) -> str:
+    return "\n".join(event.text for event in app.dashboard.query_one(EventPanel)._events)
+
+
+async def test_a_preset_is_applied_and_f12_takes_it_away_until_it_is_released() -> None:
+    async with in_the_lab() as (app, pilot):
+        policy = await apply_first_preset(app, pilot)
+        await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
+        assert app.frame.scheduler.sched_ext == "enabled"
+        assert app.frame.scheduler.policy == policy
+        assert app.frame.scheduler.name in text_of(app.dashboard.query_one(HeaderBar))
+        assert app.feed.machine.scheduler().name == app.frame.scheduler.name
+
+        await pilot.press("f12")
+        await until(pilot, lambda: app.frame.scheduler.latched, LAB_PATIENCE_S)
+        await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
+        assert "EEVDF" in text_of(app.dashboard.query_one(HeaderBar))
+        assert "latched" in text_of(app.dashboard.query_one(HeaderBar))
+        assert app.feed.machine.scheduler().sched_ext == "disabled"
+        await until(pilot, lambda: "PANIC" in said(app), LAB_PATIENCE_S)
+
+        preset, _ = preset_of(app)
+        await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter", "enter")
+        await until(pilot, lambda: "Press enter once more" in screen_text(app))
+        assert app.feed.machine.scheduler().sched_ext == "disabled"
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
+        assert app.frame.scheduler.sched_ext == "enabled"
+        assert not app.frame.scheduler.latched
+
+        await pilot.press("u")
+        await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
+
+
+async def test_f12_in_the_middle_of_an_apply_leaves_the_kernels_own_scheduler() -> None:
+    async with in_the_lab() as (app, pilot):
+        await apply_first_preset(app, pilot)
+        await until(pilot, lambda: "Loading" in screen_text(app), LAB_PATIENCE_S)
+        await pilot.press("f12")
+        await until(pilot, lambda: app._preset_act.state != "running", LAB_PATIENCE_S)
+        await until(pilot, lambda: app.frame.scheduler.latched, LAB_PATIENCE_S)
+        scheduler = app.feed.machine.scheduler()
+        assert scheduler.sched_ext == "disabled"
+        assert scheduler.latched
+
+
+async def test_under_a_load_the_default_schedulers_distribution_becomes_the_ghost() -> None:
+    async with in_the_lab() as (app, pilot):
+        await pilot.press("w", "enter")
+        await until(pilot, lambda: bool(app.frame.workloads), LAB_PATIENCE_S)
+        await pilot.press("escape")
+        loaded_at = app.frame.sequence
+        await until(pilot, lambda: app.frame.sequence > loaded_at + 4, LAB_PATIENCE_S)
+        await apply_first_preset(app, pilot)
+        await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
+        await until(pilot, lambda: "EEVDF" in text_of(app.dashboard.query_one(LatencyPanel)), LAB_PATIENCE_S)
+        await pilot.press("w", "s")
+        await until(pilot, lambda: not app.frame.workloads, LAB_PATIENCE_S)
+        await until(pilot, lambda: "vs EEVDF" not in text_of(app.dashboard.query_one(LatencyPanel)), LAB_PATIENCE_S)
+
+
+async def test_a_scheduler_that_the_kernel_throws_out_is_reported() -> None:
+    async with in_the_lab() as (app, pilot):
+        app.feed.machine.load("stall", compile_bpf(SOURCES / "stall.bpf.c"), {})
+        await until(pilot, lambda: "stall" in said(app), LAB_PATIENCE_S)
+        await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
+
+
+async def test_quitting_leaves_no_process_of_the_lab() -> None:
+    async with in_the_lab() as (_app, pilot):
+        guests = [each for each in psutil.Process().children(recursive=True) if "qemu" in each.name()]
+        assert guests
+        await pilot.press("q")
+    assert not psutil.wait_procs(guests, timeout=10)[1]
+
+
+async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app._kernel, app._cpus = kernel_image(DEFAULT), 2
+        await pilot.press("m", "down", "enter", "enter")
+        await until(pilot, lambda: len(app._opening_act.stages) > 1, LAB_PATIENCE_S)
+        await pilot.press("escape")
+        for thread in app._closers:
+            thread.join(20)
+        await until(
+            pilot, lambda: not [each for each in psutil.Process().children(recursive=True) if "qemu" in each.name()], 20
+        )
+        assert app.info.kind == "host"
+        assert not app.feed.closed
