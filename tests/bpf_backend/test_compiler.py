@@ -182,9 +182,12 @@ def test_a_missing_or_old_compiler_is_said_with_what_installs_it(
         assert installer in caught.value.remedy
 
 
-def test_the_newest_compiler_is_taken_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, version in (("clang", "17.0.1"), ("clang-9", "9.0.0"), ("clang-21", "21.1.0"), ("clang-format", "99.0")):
+@pytest.mark.parametrize(("plain", "newest"), [("17.0.1", "clang-18"), ("19.1.7", "clang")])
+def test_the_newest_compiler_is_taken_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: str, newest: str
+) -> None:
+    for name, version in (("clang", plain), ("clang-9", "9.0.0"), ("clang-18", "18.1.0"), ("clang-format", "99.0")):
         fake_clang(tmp_path / "bin", name, version)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert Path(find_clang().path).name == "clang-21"
+    assert Path(find_clang().path).name == newest

@@ -236,7 +236,10 @@ for _ in range(200):
 second = sum(slots)
 me = os.pidfd_open(os.getpid())
 mine = probe.lookup("tasks", struct.pack("i", me), 136)
-init = os.pidfd_open(os.fork() or time.sleep(30) or 1)
+child = os.fork() or os._exit(0)
+gone = os.pidfd_open(child)
+os.waitpid(child, 0)
+ended = probe.lookup("tasks", struct.pack("i", gone), 136)
 counters, length = probe.globals(), len(slots)
 probe.close()
 probe.close()
@@ -245,18 +248,19 @@ time.sleep(0.1)
 still = sum(slots) == stopped
 del slots
 os.close(me)
-os.close(init)
+os.close(gone)
 try:
     closed = probe.globals()
 except SchedtuiError as error:
     closed = error.message
-tell(grew=second - first, mine=sum(struct.unpack("Q32I", mine)[1:]), counters=counters, length=length,
+tell(ended=ended, grew=second - first, mine=sum(struct.unpack("Q32I", mine)[1:]), counters=counters, length=length,
      cpus=possible_cpus(), still=still, closed=closed, leaked=descriptors() - before)
 """,
         PROBE,
     )
-    assert told["grew"] >= 200
-    assert told["mine"] >= 200
+    assert told["grew"] >= 150, "of 200 sleeps"
+    assert 150 <= told["mine"] <= 210
+    assert told["ended"] is None
     assert told["counters"] == {"nr_missed": 0}
     assert told["length"] == told["cpus"] * 128
     assert told["still"] and told["closed"] == "The probe was closed."

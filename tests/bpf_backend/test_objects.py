@@ -46,6 +46,7 @@ def test_statistics_are_the_plain_numbers_that_are_not_static(settings_object: b
         ("zzz", 1, "no tunable “zzz”"),
         ("nr_slice_us", 1, "not a tunable"),
         ("hidden_constant", 1, "no tunable"),
+        ("built_in", 1, "not a tunable"),
         ("slice_us", -1, "0 to 18446744073709551615"),
         ("slice_us", 1 << 64, "0 to 18446744073709551615"),
         ("slice_us", "fast", "holds a number"),

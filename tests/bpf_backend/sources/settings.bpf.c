@@ -10,6 +10,7 @@ const volatile u8 tiny = 7;
 const volatile bool enabled = true;
 const volatile char who[16] = "nobody";
 static const volatile u32 hidden_constant = 1;
+const u32 built_in = 3; /* the compiler may have used its value already */
 
 u64 nr_slice_us;
 s32 seen_offset;
