@@ -7,6 +7,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Debian and Ubuntu keep a part of Python in a package of its own.
+ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install python3-venv; } \
+	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
 .PHONY: run setup test check lint bench soak recordings clean
@@ -17,7 +20,9 @@ run: .venv/.lab
 setup: .venv/.dev .venv/.lab
 
 .venv/.program: pyproject.toml constraints.txt
-	@echo "Setting up Python's part (.venv)"
+	@echo "Setting up Python's part, in .venv: half a minute or so"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "schedtui needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(ADD_VENV)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(PIP) hatchling
 	@$(PIP) --no-build-isolation --editable .
