@@ -46,8 +46,8 @@
  * ------------
  * To share a CPU fairly, count for each task how long it has run, and always run the one that has run least. That
  * count is its vtime. A task of weight 200 deserves twice the time of one of weight 100, so its count goes half as
- * fast: vtime += used * 100 / weight. The weight comes from `nice` and from cgroups; 100 is normal, 1 the
- * lowest and 10000 the highest.
+ * fast: vtime += used * 100 / weight. The weight comes from `nice`: 100 is normal, 1 the lowest, and 8676 the highest.
+ * (Weights of control groups reach a policy through cgroup_set_weight(), if it cares for them.)
  *
  * A task that slept for an hour has a very small count, and would own the machine until it caught up. So waking
  * tasks are compared with a clock that goes as fast as a task of weight 100 would be served if the machine were

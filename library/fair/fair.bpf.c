@@ -20,16 +20,16 @@ char _license[] SEC("license") = "GPL";
 #define SHARED_DSQ 1
 #define MIN_SLICE_NS (500 * NSEC_PER_USEC)
 
-/* How long a task runs before others get their turn. Longer: fewer switches, warmer caches, more throughput;
- * but whoever waits, waits longer. */
+/* How long a task runs before others get their turn. Longer: fewer switches, warmer caches, more throughput. Cost:
+ * Whoever waits, waits longer. */
 const volatile u64 slice_us = 5000;
 
-/* How far a task that slept may start behind the clock. More: it gets a CPU sooner after waking up; but many tasks
- * that sleep now and then hold up those that compute. */
+/* How far a task that slept may start behind the others. More: it gets a CPU sooner after waking up. Cost: Many
+ * tasks that sleep now and then hold up those that compute. */
 const volatile u64 sleeper_credit_us = 5000;
 
-/* The longest that a task's debt can keep it from running. Longer: weights are kept more exactly between
- * extremes; but tasks of low weight pause longer. The watchdog ends the policy at 5000. */
+/* The longest that a task's debt can keep it from running. Longer: weights are kept more exactly between extremes.
+ * Cost: Tasks of low weight pause longer. The watchdog ends the policy at 5000. */
 const volatile u64 max_wait_ms = 1000;
 
 u64 nr_to_idle_cpu; /* wake-ups that found an idle CPU */

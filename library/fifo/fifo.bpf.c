@@ -17,12 +17,12 @@ char _license[] SEC("license") = "GPL";
 #define MIN_SLICE_NS (500 * NSEC_PER_USEC)
 #define MAX_SLICE_NS (100 * NSEC_PER_MSEC)
 
-/* How long a turn of a task of normal weight is. Longer: fewer switches and warmer caches; but everybody waits
+/* How long a turn of a task of normal weight is. Longer: fewer switches and warmer caches. Cost: Everybody waits
  * longer for a turn. */
 const volatile u64 slice_us = 20000;
 
-/* In how long everyone who waits should have had a turn. Longer: turns keep their length although the queue is long;
- * but the last in the queue waits that long. The watchdog ends the policy at 5000. */
+/* In how long everyone who waits should have had a turn. Longer: turns keep their length although the queue is
+ * long. Cost: The last in the queue waits that long. The watchdog ends the policy at 5000. */
 const volatile u64 max_round_ms = 1000;
 
 u64 nr_to_idle_cpu; /* wake-ups that found an idle CPU */

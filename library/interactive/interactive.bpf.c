@@ -24,24 +24,24 @@ char _license[] SEC("license") = "GPL";
 #define MAX_CPUS 1024
 #define CPUS_LOOKED_AT 8
 
-/* How long a task runs before others get their turn. Longer: fewer switches, more throughput; but tasks of the same
- * standing wait longer for each other. */
+/* How long a task runs before others get their turn. Longer: fewer switches, more throughput. Cost: Tasks of the
+ * same standing wait longer for each other. */
 const volatile u64 slice_us = 3000;
 
-/* How far a task that slept may start behind the clock. More: even a task that runs for some milliseconds at a time
- * gets a CPU at once; but tasks that compute are held up longer by those that wake up. */
+/* How far a task that slept may start behind the others. More: even a task that runs for some milliseconds at a
+ * time gets a CPU at once. Cost: Tasks that compute are held up longer by those that wake up. */
 const volatile u64 sleeper_credit_us = 10000;
 
-/* The longest burst that is told apart. More: a wider gap between brief and long-running tasks, so that
- * the brief ones are safer from them; but a task that computes reacts later. */
+/* The longest run between two sleeps that is told apart. More: brief tasks are safer from those that compute.
+ * Cost: A task that computes reacts later. */
 const volatile u64 max_burst_us = 20000;
 
 /* By how much earlier a deadline must be to take the CPU from a running task. More: fewer interruptions, more
- * throughput; but a task that wakes up waits more often. */
+ * throughput. Cost: A task that wakes up waits more often. */
 const volatile u64 preempt_margin_us = 1000;
 
-/* The longest that a task's debt can keep it from running. Longer: weights are kept more exactly between
- * extremes; but tasks of low weight pause longer. The watchdog ends the policy at 5000. */
+/* The longest that a task's debt can keep it from running. Longer: weights are kept more exactly between extremes.
+ * Cost: Tasks of low weight pause longer. The watchdog ends the policy at 5000. */
 const volatile u64 max_wait_ms = 1000;
 
 u64 nr_to_idle_cpu; /* wake-ups that found an idle CPU */

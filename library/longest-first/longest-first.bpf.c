@@ -24,19 +24,19 @@ char _license[] SEC("license") = "GPL";
 #define BRIEF_NS NSEC_PER_MSEC
 #define NAME_SIZE 16
 
-/* Jobs whose name begins like this are long from the start. Empty: lengths are learned only. A name that fits jobs
- * which are short takes the advantage from the long ones. */
+/* Jobs whose name begins like this are long from the start. Empty: lengths are only learned. Cost: A name that
+ * fits short jobs too takes the advantage from the long ones. */
 const volatile char long_job[NAME_SIZE] = "";
 
-/* How much earlier than it did a long job counts as having come. More: it keeps its CPU although more others wait; but
- * short jobs wait longer for a turn. The watchdog ends the policy at 5000. */
+/* How much earlier than it did a long job counts as having come. More: it keeps its CPU although more others wait.
+ * Cost: Short jobs wait longer for a turn. The watchdog ends the policy at 5000. */
 const volatile u64 head_start_ms = 2000;
 
-/* From which CPU time on a job is fully long. More: only the very long ones gain; less: jobs that are not much longer than
- * the others gain too, and then nobody does. */
+/* From which CPU time on a job is fully long. More: only the very long ones gain. Cost: Set too low, jobs that are
+ * not much longer than the others gain too, and then nobody does. */
 const volatile u64 long_after_ms = 2000;
 
-/* How long a turn of a task of normal weight is. Longer: fewer switches and warmer caches; but everybody waits
+/* How long a turn of a task of normal weight is. Longer: fewer switches and warmer caches. Cost: Everybody waits
  * longer for a turn. */
 const volatile u64 slice_us = 20000;
 
