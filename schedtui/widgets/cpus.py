@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from schedtui.backend.model import CpuSample, Frame, MachineInfo
 from schedtui.widgets.glyphs import Glyphs
 from schedtui.widgets.panel import Line, Panel
-from schedtui.widgets.units import digits, fit, gigahertz
+from schedtui.widgets.units import digits, fit, gigahertz, width_of
 
 GROUP_SIZE = 16
 """CPUs in one group at most; a cache that more CPUs share is shown in several groups."""
@@ -24,6 +24,7 @@ _COLUMN_GAP = 2
 _SMALLEST_BAR = 4
 _GOOD_BAR = 10
 _HISTORY = 256
+_OPEN_HINT = "enter opens a group"
 _HISTORY_ROWS = 3
 
 
@@ -149,28 +150,34 @@ class CpuPanel(Panel):
             return [[("waiting for the first sample", "faint")]]
         if not self._cpus:
             return [[("no CPU was reported", "muted")]]
-        self.heading = self._heading()
         self.note = self._missing_note()
         if self._opened:
             self.heading = f"CPUs {self._opened.extent} of {len(self._cpus)} · esc: all"
             return self._open_group(self._opened.cpus, width, height)
         bars = self._bars(self._cpus, width, height)
         self._set_grouped(bars is None)
-        if bars is not None:
-            return bars
-        return self._group_lines(width, height) or self._signs(width, height)
+        lines = bars or self._group_lines(width, height) or self._signs(width, height)
+        self.heading = self._heading(width - width_of(self.aside) - 3)
+        return lines
 
     def _set_grouped(self, is_grouped: bool) -> None:
         self._is_grouped = is_grouped
         self.can_focus = is_grouped
 
-    def _heading(self) -> str:
-        return f"CPUs · {len(self._samples)} · {mean_use(self._samples.values()):.0f} % used"
+    def _heading(self, width: int) -> str:
+        """What all CPUs come to, in the words that fit."""
+        number, mean = len(self._samples), f"{mean_use(self._samples.values()):.0f} % used"
+        headings = [f"CPUs · {number} · {mean}", f"CPUs · {mean}", "CPUs"]
+        waiting = total_wait(self._samples.values())
+        if waiting is not None and waiting >= 50:
+            headings.insert(0, f"{headings[0]} · {digits(waiting / 100)} waiting")
+        return next((heading for heading in headings if len(heading) <= width), "CPUs")
 
     def _missing_note(self) -> str:
         assert self._frame is not None
-        reason = self._frame.missing.get("frequency", "")
-        return f"clock rate not available: {reason}" if reason else ""
+        names = {"frequency": "clock rate", "schedstat": "queue"}
+        missing = [(name, self._frame.missing[key]) for key, name in names.items() if self._frame.missing.get(key)]
+        return " · ".join(f"{name} not available: {reason}" for name, reason in missing)
 
     # One bar a CPU
 
@@ -268,53 +275,64 @@ class CpuPanel(Panel):
 
     def _group_lines(self, width: int, height: int) -> list[Line] | None:
         """A line for every group with its mean; None when they do not fit."""
+        names = [group.name for group in self._groups]
+        long_names = [
+            f"{fit(name, max(map(len, names)))} {group.extent}" for name, group in zip(names, self._groups, strict=True)
+        ]
         longest = max(len(group.cpus) for group in self._groups)
-        name = max(len(group.name) for group in self._groups)
-        extent = max(len(group.extent) for group in self._groups)
-        for label in (name + 1 + extent, name):
-            for queue in (6, 0):
-                cell = 2 + label + 1 + longest + 5 + queue
+        waits_known = any(sample.waiting_percent is not None for sample in self._samples.values())
+        for labels in (long_names, names):
+            for with_queue in (True, False) if waits_known else (False,):
+                least = 2 + max(map(len, labels)) + 1 + longest + 5 + 6 * with_queue
                 for columns in (1, 2, 3, 4):
                     rows = -(-len(self._groups) // columns)
-                    if rows <= height and cell * columns + _COLUMN_GAP * (columns - 1) <= width:
-                        self.note = self.note or "enter opens a group"
-                        return self._group_columns(rows, columns, label, longest, name, bool(queue))
+                    if rows <= height and least * columns + _COLUMN_GAP * (columns - 1) <= width:
+                        self.note = self.note or _OPEN_HINT
+                        return self._group_columns(labels, rows, columns, width, with_queue, 2 * rows <= height)
         return None
 
     def _group_columns(
-        self, rows: int, columns: int, label: int, longest: int, name: int, with_queue: bool
+        self, labels: Sequence[str], rows: int, columns: int, width: int, with_queue: bool, is_airy: bool
     ) -> list[Line]:
+        cell = (width - _COLUMN_GAP * (columns - 1)) // columns
+        if columns == 1:
+            self.aside = " used" + " queue" * with_queue
         lines: list[Line] = []
         for row in range(rows):
             line: Line = []
-            for column in range(columns):
-                index = column * rows + row
-                if index >= len(self._groups):
-                    break
-                if column:
+            for index in range(row, len(self._groups), rows):
+                if line:
                     line.append((" " * _COLUMN_GAP, "text"))
-                line += self._group(index, label, longest, name, with_queue)
+                line += self._group(index, labels, cell, with_queue)
             lines.append(line)
+            if is_airy:
+                lines.append([])
         return lines
 
-    def _group(self, index: int, label: int, longest: int, name: int, with_queue: bool) -> Line:
+    def _group(self, index: int, labels: Sequence[str], cell: int, with_queue: bool) -> Line:
+        """A group in ``cell`` cells: its CPUs by signs, a bar where there is room, the mean and those who wait."""
         group = self._groups[index]
         chosen = self.has_focus and index == self._chosen
-        text = fit(group.name, name)
-        if label > name:
-            text += " " + fit(group.extent, label - name - 1)
-        line: Line = [(f"{self.glyphs.cursor if chosen else ' '} {text} ", "strong" if chosen else "muted")]
+        label = fit(labels[index], max(map(len, labels)))
+        longest = max(len(each.cpus) for each in self._groups)
+        line: Line = [(f"{self.glyphs.cursor if chosen else ' '} {label} ", "strong" if chosen else "muted")]
         line += self._heat(group.cpus, False)
         line.append((" " * (longest - len(group.cpus)), "text"))
         samples = [self._samples[cpu] for cpu in group.cpus if cpu in self._samples]
-        line.append((f"{mean_use(samples):4.0f}%", "text"))
+        mean = mean_use(samples)
+        spare = cell - (2 + len(label) + 1 + longest + 5 + 6 * with_queue)
+        if spare >= _GOOD_BAR:
+            line += [("  ", "text"), *use_bar(mean, spare - 2, self.glyphs)]
+        else:
+            line.append((" " * spare, "text"))
+        line.append((f"{mean:4.0f}%", "text"))
         if with_queue:
-            waits = [sample.waiting_percent for sample in samples if sample.waiting_percent is not None]
-            line.append(queue_span(sum(waits)) if waits else ("      ", "text"))
+            line.append(queue_span(total_wait(samples)))
         return line
 
     def _signs(self, width: int, height: int) -> list[Line]:
         """One sign a CPU (or for 2, 4, … of them when even that is too much), with the number of a line's first CPU."""
+        self.note = self.note or _OPEN_HINT
         label = len(str(self._cpus[-1]))
         room = max(1, width - label - 1)
         per_line = max(1, room // (GROUP_SIZE + 1))
@@ -366,6 +384,12 @@ def mean_use(samples: Iterable[CpuSample]) -> float:
     """Mean use in percent; 0 without samples."""
     uses = [sample.used_percent for sample in samples]
     return sum(uses) / len(uses) if uses else 0.0
+
+
+def total_wait(samples: Iterable[CpuSample]) -> float | None:
+    """What the CPUs' waiting tasks add up to, in percent of the interval; None when no CPU knows."""
+    waits = [sample.waiting_percent for sample in samples if sample.waiting_percent is not None]
+    return sum(waits) if waits else None
 
 
 def level_of(used_percent: float) -> str:

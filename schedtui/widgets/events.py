@@ -85,15 +85,13 @@ class EventPanel(Panel, can_focus=True):
         self.action_choose(-1)
 
     def on_blur(self) -> None:
+        """Without the focus, the newest are shown."""
         self._chosen = self._first = 0
-        super().on_blur()
 
     def draw(self, width: int, height: int) -> list[Line]:
         self.note = ""
         if not self._events:
             return [[("nothing yet", "faint")]]
-        if height < 1:
-            return []
         self._first = min(self._first, self._chosen)
         while self._first < self._chosen and self._lines_between(width) > height:
             self._first += 1

@@ -86,7 +86,7 @@ def scheduler_parts(info: MachineInfo, frame: Frame, glyphs: Glyphs) -> list[Par
     parts.append(Part(6, [(f"  ({owner_words(scheduler)})", "head-muted")]))
     if scheduler.latched:
         parts.append(Part(0, [("  ", "head"), (f" {glyphs.stopped} PANIC latched ", "alarm")]))
-    elif not info.can_load:
+    elif not info.can_load and info.kind != "replay":
         parts.append(Part(2, [("  watch only", "head-warning")]))
     return [*parts, Part(0, [(" ", "head")])]
 

@@ -88,9 +88,11 @@ class LatencyPanel(Panel):
 
     def ghost(self, histogram: Histogram | None, label: str) -> None:
         """Compare with ``histogram``, measured under ``label``; None ends the comparison."""
-        self._ghost = histogram if histogram and any(histogram) else None
-        self._ghost_label = label
-        self._ghost_p99 = percentile_us(histogram, 99) if histogram else None
+        ghost = histogram if histogram and any(histogram) else None
+        if ghost == self._ghost and label == self._ghost_label:
+            return
+        self._ghost, self._ghost_label = ghost, label
+        self._ghost_p99 = percentile_us(ghost, 99) if ghost else None
         if self._ghost:
             self._widen(self._ghost)
         self.redraw()

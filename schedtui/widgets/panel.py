@@ -112,7 +112,7 @@ class Panel(Strips):
 
     @abstractmethod
     def draw(self, width: int, height: int) -> list[Line]:
-        """The content, at most ``height`` lines of ``width`` cells. Sets ``heading``, ``aside`` and ``note``."""
+        """The content, at most ``height`` lines of ``width`` cells (at least one of each). Sets ``heading``, ``aside`` and ``note``."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -126,13 +126,9 @@ class Panel(Strips):
         self.note = ""
         """Shown in the lower border, where there is one."""
 
-    def on_focus(self) -> None:
-        self._redraw_frame()
-
-    def on_blur(self) -> None:
-        self._redraw_frame()
-
-    def _redraw_frame(self) -> None:
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The frame shows the focus, so every line changes."""
+        super().watch_has_focus(has_focus)
         self._lines.clear()
         self.redraw()
 
@@ -144,12 +140,15 @@ class Panel(Strips):
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """The lines between the sides of the frame; ``strip_of`` adds the sides."""
         if self.is_compact:
-            content = self.draw(max(0, width - 2), max(0, height - 1))
+            content = self._content(width - 2, height - 1)
             return [self._title_line(width, "", ""), *content]
-        content = self.draw(max(0, width - 4), max(0, height - 2))[: max(0, height - 2)]
+        content = self._content(width - 4, height - 2)
         content += [[] for _ in range(height - 2 - len(content))]
         corners = self.glyphs.corners
         return [self._title_line(width, corners[0], corners[1]), *content, self._bottom_line(width)]
+
+    def _content(self, width: int, height: int) -> list[Line]:
+        return self.draw(width, height)[:height] if width > 0 and height > 0 else []
 
     def strip_of(self, y: int, line: Line, width: int, palette: Palette) -> Strip:
         """The line with the sides of the frame."""
