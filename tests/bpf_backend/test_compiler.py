@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -143,6 +145,15 @@ def test_an_object_that_is_too_large_is_refused(tmp_path: Path, cache: Path) -> 
     source = write(tmp_path / "p", "char big[8 << 20] = { 1 };\n")
     with pytest.raises(CompileFailed, match="3 MB"):
         compile_bpf(source, cache=cache)
+
+
+def test_it_compiles_where_the_user_is_already_limited(tmp_path: Path) -> None:
+    script = f"import sys; from pathlib import Path; from {compile_bpf.__module__} import compile_bpf\n"
+    script += "sys.stdout.buffer.write(compile_bpf(Path(sys.argv[1]), cache=Path(sys.argv[2])))"
+    command = [sys.executable, "-c", script, str(SETTINGS), str(tmp_path)]
+    as_a_user = ["setpriv", "--bounding-set=-sys_resource"] if os.geteuid() == 0 else []
+    limited = ["sh", "-c", 'ulimit -f 4096 -t 15; exec "$@"', "sh", *as_a_user, *command]
+    assert subprocess.run(limited, capture_output=True, check=True).stdout.startswith(b"\x7fELF")
 
 
 def test_a_source_that_is_not_there_or_not_a_file_is_named(tmp_path: Path, cache: Path) -> None:

@@ -155,7 +155,7 @@ def _flags() -> list[str]:
         *("-g", "-O2", "-Wall", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{_TARGET_ARCH[machine]}",
         f"-I{include}",
-        f"-I{_libbpf_headers()}",
+        f"-idirafter{_libbpf_headers()}",
         f"-ffile-prefix-map={include}=include",
         "-ffile-prefix-map=./=",
         *("-fdebug-compilation-dir=.", "-fno-ident", "-fno-color-diagnostics", "-fno-crash-diagnostics"),
@@ -255,6 +255,8 @@ def _limit(pid: int) -> None:
     )
     with contextlib.suppress(ProcessLookupError):
         for what, most in limits:
+            _, allowed = resource.prlimit(pid, what)
+            most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
             resource.prlimit(pid, what, (most, most))
 
 
