@@ -26,7 +26,8 @@ from schedtui.backend.provision import find_qemu
 
 MEMORY_MIB = 768
 _MAX_CPUS = 256
-_PANIC_PATIENCE_S = 12.0
+_PANIC_PATIENCE_S = 3.0
+_READ_BACK_S = 12.0
 
 
 def default_cpus() -> int:
@@ -159,7 +160,9 @@ class LabMachine:
 
     def _read_back(self) -> Scheduler:
         try:
-            return self.scheduler()
+            reply = self._call(protocol.GetScheduler(), _READ_BACK_S)
+            assert reply.scheduler is not None
+            return reply.scheduler
         except HelperGone as error:
             self.close()
             raise LabFailed(
