@@ -152,7 +152,7 @@ def test_it_compiles_where_the_user_is_already_limited(tmp_path: Path) -> None:
     script += "sys.stdout.buffer.write(compile_bpf(Path(sys.argv[1]), cache=Path(sys.argv[2])))"
     command = [sys.executable, "-c", script, str(SETTINGS), str(tmp_path)]
     as_a_user = ["setpriv", "--bounding-set=-sys_resource"] if os.geteuid() == 0 else []
-    limited = ["sh", "-c", 'ulimit -f 4096 -t 15; exec "$@"', "sh", *as_a_user, *command]
+    limited = ["sh", "-c", 'ulimit -f 4096 && ulimit -t 15 && exec "$@"', "sh", *as_a_user, *command]
     assert subprocess.run(limited, capture_output=True, check=True).stdout.startswith(b"\x7fELF")
 
 
