@@ -90,7 +90,8 @@ def test_changes_are_told_in_words() -> None:
     assert text(lavd, lavd) == ""
 
 
-def test_the_program_that_loaded_a_scheduler_is_found_by_its_name(tmp_path: Path) -> None:
-    names = {1: "systemd", 40: "scx_loader", 41: "scx_lavd", 50: "bash"}
+@pytest.mark.parametrize("order", [("scx_loader", "scx_lavd"), ("scx_lavd", "scx_loader")])
+def test_the_program_that_loaded_a_scheduler_is_found_by_its_name(tmp_path: Path, order: tuple[str, str]) -> None:
+    names = {1: "systemd", 40: order[0], 41: order[1], 50: "bash"}
     write(tmp_path, {f"proc/{pid}/comm": name + "\n" for pid, name in names.items()})
     assert find_loader(tmp_path) == "scx_lavd"

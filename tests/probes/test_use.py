@@ -30,6 +30,8 @@ def test_use_is_a_share_of_time_whatever_the_counters_do(
 
 
 def test_use_counts_everything_but_idle_and_waiting_for_disks() -> None:
+    waiting_for_disks = parse_stat(b"cpu0 1 2 3 1000 500 4 5 6 0 0\nintr 0\n")
+    assert waiting_for_disks.cpus == {0: (1 + 2 + 3 + 4 + 5 + 6, 1500)}
     assert used_percent({0: (100, 900), 1: (0, 0)}, {0: (175, 925), 1: (0, 100)}) == {0: 75.0, 1: 0.0}
 
 

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from schedtui.backend.errors import BadFile, NotPermitted
 from schedtui.backend.machine import open_machine
+from schedtui.backend.model import Frame
 from schedtui.backend.replay import ReplayMachine
 from tests.conftest import quiet
 from tests.recording.test_recording import record
+
+
+def says_no_more_until_closed(machine: ReplayMachine, stream: Iterator[Frame]) -> bool:
+    """Whether the stream is silent while the machine is open, and ends when it is closed."""
+    closing = threading.Event()
+
+    def close() -> None:
+        closing.set()
+        machine.close()
+
+    closer = threading.Timer(0.1, close)
+    closer.start()
+    silent = next(stream, None) is None and closing.is_set()
+    closer.join()
+    return silent
 
 
 def test_it_says_what_it_is_and_what_was_recorded(tmp_path: Path) -> None:
@@ -31,10 +48,7 @@ def test_frames_come_in_their_order_and_then_it_stays_open_until_closed(tmp_path
     machine.open(quiet)
     stream = machine.frames()
     assert [next(stream) for _ in frames] == frames
-    closer = threading.Timer(0.05, machine.close)
-    closer.start()
-    assert next(stream, None) is None
-    closer.join()
+    assert says_no_more_until_closed(machine, stream)
 
 
 def test_until_jumps_to_a_frame_and_stops_there(tmp_path: Path) -> None:
@@ -42,8 +56,7 @@ def test_until_jumps_to_a_frame_and_stops_there(tmp_path: Path) -> None:
     machine = ReplayMachine(tmp_path / "a", until=3)
     stream = machine.frames()
     assert [next(stream) for _ in range(3)] == frames[:3]
-    machine.close()
-    assert next(stream, None) is None
+    assert says_no_more_until_closed(machine, stream)
 
 
 def test_its_scheduler_is_that_of_the_frame_shown(tmp_path: Path) -> None:
