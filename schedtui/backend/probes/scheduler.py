@@ -5,8 +5,8 @@ Who loaded it is known only to whoever did; everybody else sees 'another program
 
 from __future__ import annotations
 
-import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +14,8 @@ from schedtui.backend.model import Event, SchedExt, Scheduler
 from schedtui.backend.probes.files import read_number, read_small
 
 ROOT = Path("/")
+_GZIP = 31
+"""zlib's number for the gzip format."""
 _STATES: dict[str, SchedExt] = {state: state for state in get_args(SchedExt)}
 
 
@@ -125,8 +127,8 @@ def _alternative_scheduler(root: Path) -> str:
 
 def _kernel_config(root: Path) -> bytes:
     try:
-        return gzip.decompress((root / "proc/config.gz").read_bytes())
-    except (OSError, EOFError, ValueError):
+        return zlib.decompress((root / "proc/config.gz").read_bytes(), _GZIP)
+    except (OSError, zlib.error):
         pass
     try:
         return (root / "boot" / f"config-{_release(root)}").read_bytes()
