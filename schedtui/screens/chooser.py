@@ -26,6 +26,8 @@ from schedtui.widgets.footer import KeyBar
 from schedtui.widgets.stages import StageList
 
 STAGE_REDRAW_S = 0.5
+REMARKS_FROM_WIDTH = 100
+"""Columns of a terminal in which the list has room for a remark below each title."""
 Step = Literal["list", "preview", "act"]
 
 
@@ -108,6 +110,10 @@ class Chooser(Live, Screen[None]):
         choices.highlighted = choices.get_option_index(self._start_at) if self._start_at else 0
         self._go(self._step)
 
+    def on_resize(self) -> None:
+        """Remarks need room."""
+        self.refresh_choices()
+
     def follows(self, act: Act) -> bool:
         """This screen shows the acts that are started from it."""
         return act.title.startswith(self.choices.act_title)
@@ -178,7 +184,8 @@ class Chooser(Live, Screen[None]):
         return option.id if option else None
 
     def _options(self) -> list[Option]:
-        return [Option(_line(entry), id=entry.id) for entry in self.choices.entries()]
+        with_remark = self.app.size.width >= REMARKS_FROM_WIDTH
+        return [Option(_line(entry, with_remark), id=entry.id) for entry in self.choices.entries()]
 
     def _go(self, step: Step) -> None:
         self._step = step
@@ -207,8 +214,10 @@ class Chooser(Live, Screen[None]):
         self.query_one(KeyBar).show([*keys, *self.choices.more_keys()])
 
 
-def _line(entry: Entry) -> Content:
+def _line(entry: Entry, with_remark: bool) -> Content:
     title = Content.styled(entry.title, "bold" if entry.available else "$text-disabled")
     if not entry.available:
         title = Content.assemble(("– ", "$text-disabled"), title)
-    return Content.assemble(title, "\n", ("  " + entry.remark, "$text-muted")) if entry.remark else title
+    return (
+        Content.assemble(title, "\n", ("  " + entry.remark, "$text-muted")) if entry.remark and with_remark else title
+    )

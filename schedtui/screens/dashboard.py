@@ -78,7 +78,7 @@ class Dashboard(Live, Screen[None]):
             yield PressurePanel()
         with Horizontal(id="happenings"):
             yield EventPanel()
-            yield WorkloadPanel("none runs, so there is little to see: w starts one")
+            yield WorkloadPanel("none: w starts one")
         yield KeyBar()
         yield Static(id="too-small", markup=False)
 

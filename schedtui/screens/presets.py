@@ -51,10 +51,8 @@ class PresetChoices:
         if isinstance(proposal, SchedtuiError):
             parts.append(_labelled("Not available", f"{proposal.message} {proposal.remedy}", "$text-warning"))
             return _paragraphs(parts)
-        if proposal.policy is not None:
-            parts += _policy(proposal)
         parts.append(self._next(preset, proposal))
-        return _paragraphs(parts)
+        return _paragraphs(parts + _policy(proposal))
 
     def verb(self, entry_id: str) -> str:
         """Apply, where it can be."""
@@ -157,12 +155,12 @@ def _policy(proposal: Proposal) -> list[Content]:
     policy = proposal.policy
     if policy is None:
         return []
-    parts = [_labelled("Policy", f"{policy.name}: {policy.summary} {proposal.reason}".strip())]
+    parts = [_labelled(f"Policy: {policy.name}", f"{policy.summary} {proposal.reason}".strip())]
     if policy.tunables:
         lines = [_setting(each, proposal.settings.get(each.name, each.default)) for each in policy.tunables]
         parts.append(Content("\n").join([Content.styled("Settings", "bold $text-muted"), *lines]))
     if policy.limits:
-        parts.append(_labelled("Limits", " ".join(policy.limits)))
+        parts.append(_labelled("Limits", "\n".join(f"  {limit}" for limit in policy.limits)))
     return parts
 
 

@@ -88,5 +88,5 @@ def screen_text(app: object) -> str:
 
 
 def text_of(widget: Widget) -> str:
-    """What a widget shows, as lines of text."""
-    return "\n".join("".join(s.text for s in strip) for strip in widget.render_lines(widget.size.region))
+    """What a widget shows, as one line of words."""
+    return " ".join("".join(s.text for strip in widget.render_lines(widget.size.region) for s in strip).split())

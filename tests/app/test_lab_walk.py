@@ -75,7 +75,7 @@ async def test_a_preset_is_applied_and_f12_takes_it_away_until_it_is_released() 
 
         preset, _ = preset_of(app)
         await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter", "enter")
-        await until(pilot, lambda: "Press enter once more" in screen_text(app))
+        await until(pilot, lambda: "Press enter once more" in text_of(app.screen.query_one("#text")))
         assert app.feed.machine.scheduler().sched_ext == "disabled"
         await pilot.press("enter")
         await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
@@ -115,8 +115,9 @@ async def test_under_a_load_the_default_schedulers_distribution_becomes_the_ghos
 
 async def test_a_scheduler_that_the_kernel_throws_out_is_reported() -> None:
     async with in_the_lab() as (app, pilot):
+        app.feed.machine.start_workload("frames")
         app.feed.machine.load("stall", compile_bpf(SOURCES / "stall.bpf.c"), {})
-        await until(pilot, lambda: "stall" in said(app), LAB_PATIENCE_S)
+        await until(pilot, lambda: "threw stall out" in said(app), LAB_PATIENCE_S)
         await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
 
 
