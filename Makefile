@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Debian and Ubuntu keep a part of Python in a package of its own.
-ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install python3-venv; } \
+ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg::Use-Pty=0 install python3-venv >/dev/null; } \
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 

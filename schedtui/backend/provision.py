@@ -119,7 +119,7 @@ def install(progress: Progress, *, simulate: bool = False) -> list[Need]:
     if os.geteuid() != 0 or "debian" not in {where.id, *where.like}:
         words = ", ".join(each.name for each in lacking)
         raise LabFailed(f"The lab needs what only root can install here: {words}.", install_command(lacking, where))
-    stage("Reading the package lists")
+    stage("packages: reading the lists")
     packages = _install_now(lacking, where, stage, simulate)
     still = [] if simulate else missing()
     if still:
@@ -140,8 +140,8 @@ def _install_now(lacking: list[Need], where: Distribution, stage: Callable[[str]
         archives.append(Source(main.uris, (release,), main.components, main.options))
     apt = Apt(cache_dir() / "apt" / "lab-tools", archives)
     apt.update()
-    stage(f"Installing {' '.join(names)}")
-    apt.install(names, stage, release=release, simulate=simulate)
+    stage(f"installing: {' '.join(names)}")
+    apt.install(names, lambda words: stage(f"installing: {words}"), release=release, simulate=simulate)
     return names
 
 

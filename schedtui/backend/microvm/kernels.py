@@ -106,7 +106,7 @@ def fetch_kernel(series: str, progress: Progress, *, renew: bool = False) -> Ker
     folder = _kernel_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock", lambda: stage("Another schedtui is fetching a kernel: waiting for it")):
+        with _locked(folder / ".lock", lambda: stage("kernel: waiting for another schedtui that fetches one")):
             if not renew and (cached := _cached_of(series)):
                 return cached
             _clear_leftovers(folder)
@@ -330,14 +330,14 @@ def _fetch(series: str, folder: Path, stage: Callable[[str], None]) -> Kernel:
         raise LabFailed("Kernels can be fetched on Debian only, and this machine's apt sources name no Debian mirror.")
     failed: LabFailed | None = None
     for suite in _SUITES:
-        stage(f"Reading the list of kernels ({suite})")
+        stage(f"kernel: reading the list of {suite}")
         apt = Apt(cache_dir() / "apt" / suite, [Source(archive.uris, (suite,), ("main",), archive.options)])
         apt.update()
         for package, release in _candidates(apt, series):
             kept = folder / release / "vmlinuz"
             if kept.exists():
                 return Kernel(kept, release, "fetched from Debian")
-            stage(f"Fetching {package}")
+            stage(f"kernel: fetching {package}")
             try:
                 return _keep(apt, package, release, folder, stage)
             except LabFailed as error:
@@ -366,7 +366,7 @@ def _keep(apt: Apt, package: str, release: str, folder: Path, stage: Callable[[s
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
         work = Path(temporary)
         deb = apt.download(package, work)
-        stage(f"Unpacking {package}")
+        stage(f"kernel: unpacking {package}")
         unpacked = work / "kernel"
         unpacked.mkdir()
         _unpack(deb, unpacked)
