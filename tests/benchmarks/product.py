@@ -6,17 +6,11 @@ here and asserted nowhere: what must hold is in the tests.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
-import pty
 import re
-import select
-import signal
 import statistics
-import struct
 import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +22,9 @@ from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.lab import LabMachine, default_cpus
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.provision import find_qemu
+from tests.terminal import Terminal
 
 COMMAND = Path(sys.executable).parent / "schedtui"
-_ESCAPES = re.compile(rb"\x1b(\[[0-9;:?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>PX^_])")
 _SYSRQ = """echo S > /proc/sysrq-trigger
 read state < /sys/kernel/sched_ext/state
 while [ "$state" != disabled ]; do read state < /sys/kernel/sched_ext/state; done"""
@@ -40,47 +34,11 @@ def quiet(_stage: str, _seconds: float) -> None:
     """Nobody watches a benchmark's progress."""
 
 
-class Terminal:
-    """A program in a terminal of its own, whose output is read as a terminal would."""
-
-    def __init__(self, command: list[str], columns: int = 160, lines: int = 45) -> None:
-        self.began = time.monotonic()
-        self.pid, self.descriptor = pty.fork()
-        if not self.pid:
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
-            os.execvp(command[0], command)
-        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.output = b""
-
-    def read(self, seconds: float) -> bool:
-        """Take what comes within this time; False when the program ended."""
-        if select.select([self.descriptor], [], [], seconds)[0]:
-            try:
-                self.output += os.read(self.descriptor, 1 << 16)
-            except OSError:
-                return False
-        return True
-
-    def drain(self, seconds: float) -> None:
-        """Keep reading for this long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.read(left):
-            pass
-
-    def close(self) -> None:
-        """Press q, and make sure."""
-        os.write(self.descriptor, b"q")
-        self.drain(1)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        os.close(self.descriptor)
-
-
 def first_frame_s(*arguments: str) -> float:
     """Seconds from the command until a CPU's measured share stands on the screen."""
     terminal = Terminal([str(COMMAND), *arguments])
     try:
-        while not re.search(rb"\d ?%", _ESCAPES.sub(b"", terminal.output)):
+        while not re.search(r"\d ?%", terminal.text):
             if not terminal.read(10) or time.monotonic() - terminal.began > 10:
                 return float("nan")
         return time.monotonic() - terminal.began
