@@ -41,6 +41,7 @@ _MOUNTS = (
 def main() -> None:
     """Never returns."""
     _mount()
+    _call_this_process("schedtui-init")
     os.environ.update(PATH="/bin:/usr/bin", HOME="/root", LANG="C.UTF-8")
     with contextlib.suppress(OSError):
         Path("/proc/sys/kernel/sysrq").write_text("1")
@@ -75,6 +76,7 @@ def _fork_helper(*, successor: bool) -> int:
 
 def _serve(*, successor: bool) -> None:
     os.setsid()
+    _call_this_process("schedtui-helper")
     workloads = Workloads.prepare()
     become_realtime()
     info = MachineInfo(
@@ -94,6 +96,11 @@ def _serve(*, successor: bool) -> None:
     while True:
         server.serve(Channel(port, port), successor=successor)
         successor = False
+
+
+def _call_this_process(name: str) -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def _ready_sampler() -> Sampler:

@@ -32,6 +32,7 @@ _MAX_OUTPUT = 1 << 20
 _MAX_COMMANDS = 4
 _MAX_EVENTS = 100
 _WATCH_S = 0.2
+_FIRST_FRAME_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -222,21 +223,27 @@ class Server:
     def _stream(self) -> None:
         become_realtime()
         sampler: Sampler | None = None
-        due = 0.0
+        due: float | None = None
         while not self._stop.is_set():
             with self._stirred:
                 while not self._stop.is_set():
-                    wait_s = due - time.monotonic()
-                    if self._interval_s and (wait_s <= 0 or (self._wanted_now and sampler)):
+                    if not self._interval_s:
+                        due = None
+                        self._stirred.wait()
+                        continue
+                    wait_s = 0.0 if due is None else due - time.monotonic()
+                    if wait_s <= 0 or self._wanted_now:
                         break
-                    self._stirred.wait(max(wait_s, 0.001) if self._interval_s else None)
+                    self._stirred.wait(wait_s)
                 interval_s = self._interval_s
                 self._wanted_now = False
             if not interval_s:
                 continue
             if sampler is None:
                 sampler = self._make_sampler()
-                due = time.monotonic() + min(interval_s, 0.25)
+            if due is None:
+                sampler.sample()  # the stream begins here: what lies before, a snapshot perhaps, is no part of it
+                due = time.monotonic() + min(interval_s, _FIRST_FRAME_S)
                 continue
             frame = self._complete(sampler.sample())
             due = max(due + interval_s, time.monotonic() + interval_s / 4)
