@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec.structs import replace
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -36,6 +37,8 @@ from schedtui.launch import run_app
 from schedtui.paths import config_dir, shipped
 from schedtui.screens.dashboard import Dashboard
 from schedtui.screens.live import Live
+from schedtui.widgets.ascii import AsciiFilter
+from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.themes import load_themes
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ class SchedtuiApp(App[None]):
         self._closers: list[threading.Thread] = []
         self._problems = self._choose_theme(theme)
         self._kept_theme = self.theme
+        self._ascii = AsciiFilter() if choose_glyphs().ascii else None
 
     # What is watched
 
@@ -107,6 +111,11 @@ class SchedtuiApp(App[None]):
     def get_default_screen(self) -> Screen[None]:
         """The dashboard lies below every other screen."""
         return self.dashboard
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """In a terminal without Unicode everything is drawn in ASCII."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self._ascii else filters
 
     def on_mount(self) -> None:
         """Hear signals, and notice when the user chooses another theme."""

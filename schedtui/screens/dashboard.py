@@ -37,10 +37,10 @@ KEYS = (
     ("p", "Presets"),
     ("m", "Machine"),
     ("w", "Workload"),
-    ("!", "Doctor"),
     ("?", "Help"),
-    ("^p", "Palette"),
     ("q", "Quit"),
+    ("!", "Doctor"),
+    ("^p", "Palette"),
 )
 UNDO = ("u", "Undo")
 
@@ -190,5 +190,5 @@ def _notice(info: MachineInfo, scheduler: Scheduler | None) -> str:
             return ""
         return "Panic was pressed: nothing is loaded until you release it. Choose a preset with p; it asks first."
     if info.kind == "replay":
-        return "This is a recording: it shows what was, and nothing can be changed in it.  m: another machine"
+        return "This is a recording: nothing can be changed in it. m goes to another machine."
     return f"{info.reason or 'No scheduler can be loaded on this machine.'} Press m."

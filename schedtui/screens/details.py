@@ -31,5 +31,5 @@ class DetailsScreen(Live, ModalScreen[None]):
         with VerticalScroll(id="dialog") as dialog:
             dialog.border_title = time.strftime("%H:%M:%S", time.localtime(self._event.time))
             dialog.border_subtitle = "enter closes · F12 panic"
-            details = ("\n\n" + self._event.details, "$text-muted") if self._event.details else ""
+            details = ("\n\n" + self._event.details, "$foreground 65%") if self._event.details else ""
             yield Static(Content.assemble((self._event.text, "bold"), details))

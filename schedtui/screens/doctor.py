@@ -80,7 +80,7 @@ def _finding(finding: Finding) -> Content:
     sign = (" ok  ", "$text-success") if finding.ok else (" no  ", "bold $text-warning")
     parts: list[Content | str | tuple[str, str]] = [sign, (finding.name, "bold"), ": ", finding.state]
     if finding.needed_for and not finding.ok:
-        parts.append((f"\n     needed for {finding.needed_for}", "$text-muted"))
+        parts.append((f"\n     needed for {finding.needed_for}", "$foreground 65%"))
     if finding.remedy and not finding.ok:
         parts += ["\n     ", ("What to do: ", "bold"), finding.remedy]
     return Content.assemble(*parts)

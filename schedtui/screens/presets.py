@@ -81,9 +81,7 @@ class PresetChoices:
         proposal = self._proposals[preset.id]
         if isinstance(proposal, SchedtuiError):
             return Entry(preset.id, preset.title, proposal.message, available=False)
-        if not self._available(preset.id):
-            return Entry(preset.id, preset.title, f"not on the {self.info.kind}: see why", available=False)
-        return Entry(preset.id, preset.title, preset.summary)
+        return Entry(preset.id, preset.title, preset.summary, available=self._available(preset.id))
 
     def _available(self, entry_id: str) -> bool:
         return not isinstance(self._proposals[entry_id], SchedtuiError) and self.info.can_load
@@ -94,8 +92,7 @@ class PresetChoices:
     def _next(self, preset: Preset, proposal: Proposal) -> Content:
         own = self.info.default_scheduler
         if not self.info.can_load:
-            remedy = "" if self.info.kind == "lab" else " Try it in the lab: press m."
-            return _labelled("Why not here", self.info.reason + remedy, "$text-warning")
+            return _labelled("Why not here", f"{self.info.reason} Press m to go there.", "$text-warning")
         if proposal.policy is None:
             return _labelled("What happens next", f"{own} takes over at once. Running programs notice nothing else.")
         if self._needs_release(preset.id):
@@ -158,7 +155,7 @@ def _policy(proposal: Proposal) -> list[Content]:
     parts = [_labelled(f"Policy: {policy.name}", f"{policy.summary} {proposal.reason}".strip())]
     if policy.tunables:
         lines = [_setting(each, proposal.settings.get(each.name, each.default)) for each in policy.tunables]
-        parts.append(Content("\n").join([Content.styled("Settings", "bold $text-muted"), *lines]))
+        parts.append(Content("\n").join([Content.styled("Settings", "bold $foreground 65%"), *lines]))
     if policy.limits:
         parts.append(_labelled("Limits", "\n".join(f"  {limit}" for limit in policy.limits)))
     return parts
@@ -168,11 +165,11 @@ def _setting(tunable: Tunable, value: Setting) -> Content:
     shown = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) or "none"
     changed = "" if value == tunable.default else f" (default {tunable.default})"
     return Content.assemble(
-        ("  " + tunable.name, "$text-accent"), f" {shown} {tunable.unit}".rstrip(), (changed, "$text-muted")
+        ("  " + tunable.name, "$text-accent"), f" {shown} {tunable.unit}".rstrip(), (changed, "$foreground 65%")
     )
 
 
-def _labelled(label: str, text: str, style: str = "$text-muted") -> Content:
+def _labelled(label: str, text: str, style: str = "$foreground 65%") -> Content:
     return Content.assemble((label, f"bold {style}"), "\n", text)
 
 

@@ -80,7 +80,7 @@ def _counts(loads: tuple[WorkloadStatus, ...]) -> dict[str, int]:
 def _line(text: str, tasks: int) -> Content:
     title, _, rest = text.partition(": ")
     running = (f"  running, {tasks} task{'s' * (tasks != 1)}", "bold $text-success") if tasks else ""
-    return Content.assemble((title, "bold"), running, "\n", ("  " + rest, "$text-muted"))
+    return Content.assemble((title, "bold"), running, "\n", ("  " + rest, "$foreground 65%"))
 
 
 def _why_not(info: MachineInfo) -> Content:

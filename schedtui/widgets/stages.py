@@ -35,7 +35,7 @@ def error_lines(message: str, remedy: str, details: str) -> Content:
     if remedy:
         lines += [Content(""), Content.assemble(("What to do: ", "bold"), remedy)]
     if details:
-        lines += [Content(""), Content.styled("Details", "bold $text-muted"), Content.styled(details, "$text-muted")]
+        lines += [Content(""), Content.styled("Details", "bold $foreground 65%"), Content.styled(details, "$foreground 65%")]
     return Content("\n").join(lines)
 
 
@@ -48,4 +48,4 @@ def _stage(stage: Stage, act: Act) -> Content:
             "cancelled": ("stop", "bold $text-warning"),
         }[act.state]
     seconds = (act.elapsed_s() if stage.ended_s is None else stage.ended_s) - stage.began_s
-    return Content.assemble((f" {sign}  ", style), stage.text, (f"  {seconds:.1f} s", "$text-muted"))
+    return Content.assemble((f" {sign}  ", style), stage.text, (f"  {seconds:.1f} s", "$foreground 65%"))

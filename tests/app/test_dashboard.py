@@ -10,6 +10,7 @@ from schedtui.backend.histogram import SLOTS
 from schedtui.backend.model import Event
 from schedtui.widgets.cpus import CpuPanel
 from schedtui.widgets.events import EventPanel
+from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.header import HeaderBar
 from schedtui.widgets.latency import LatencyPanel
 from tests.app.conftest import live, running, screen_text, text_of, until
@@ -75,6 +76,21 @@ async def test_shows_a_recording_as_one(recording: Path) -> None:
         await live(app, pilot)
         assert "RECORDED" in text_of(app.dashboard.query_one(HeaderBar))
         assert "This is a recording" in screen_text(app)
+
+
+async def test_in_ascii_mode_every_screen_is_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEDTUI_ASCII", "1")
+    choose_glyphs.cache_clear()
+    try:
+        async with running() as (app, pilot):
+            await live(app, pilot)
+            for key in ("tab", "p", "m", "w", "question_mark", "exclamation_mark", "ctrl+p"):
+                await pilot.press(key)
+                await pilot.pause()
+                assert screen_text(app).isascii(), screen_text(app)
+                await pilot.press("escape", "escape")
+    finally:
+        choose_glyphs.cache_clear()
 
 
 async def test_a_latency_that_is_shown_was_measured() -> None:
