@@ -145,6 +145,13 @@ def test_the_distribution_keeps_every_count_also_those_beyond_its_ends() -> None
     assert shape[0] == 7 and shape[-1] == 3
 
 
+def test_a_low_panel_prefers_the_distribution_to_a_chart_of_a_line_or_two() -> None:
+    panel = LatencyPanel()
+    panel.show(frame(wait=latency(*FAST)))
+    lines = text(panel.draw(60, 4))
+    assert lines[1].startswith("now") and len(lines) == 2
+
+
 @pytest.mark.parametrize("height", range(1, 20))
 @pytest.mark.parametrize("width", [20, 36, 60, 120])
 def test_it_never_draws_more_than_it_was_given_room_for(width: int, height: int) -> None:
