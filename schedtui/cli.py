@@ -413,7 +413,17 @@ def main() -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     heed_signals()
-    console = Console("--json" in sys.argv[: _end_of_options(sys.argv)])
+    try:
+        return _run(Console("--json" in sys.argv[: _end_of_options(sys.argv)]))
+    except BrokenPipeError:
+        # Whoever read our output has gone. Nothing is left to tell, not even when the interpreter ends.
+        sys.stdout = None
+        return NOT_DONE
+    finally:
+        ignore_signals()
+
+
+def _run(console: Console) -> int:
     try:
         return cli.main(standalone_mode=False) or 0
     except SchedtuiError as error:
@@ -428,14 +438,10 @@ def main() -> int:
         console.failure(Interrupted(f"Ended by {stopped}; everything was closed."))
         return stopped.exit_code
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to tell, also not at interpreter exit.
-        sys.stdout = None
-        return 141
+        raise
     except Exception as error:  # noqa: BLE001  the edge: a fault of schedtui itself is logged, never shown raw
         console.failure(_own_fault(error))
         return NOT_DONE
-    finally:
-        ignore_signals()
 
 
 def _end_of_options(arguments: list[str]) -> int:

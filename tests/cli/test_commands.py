@@ -187,10 +187,14 @@ def test_a_second_signal_does_not_disturb_the_end(tmp_path: Path, number: int) -
     assert "Traceback" not in err
 
 
-def test_a_reader_that_leaves_is_no_failure_worth_words() -> None:
-    command = f"{COMMAND} presets | true"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+@pytest.mark.parametrize("arguments", [["presets"], ["apply", "nothing", "--json"]])
+def test_a_reader_that_has_left_is_no_failure_worth_words(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([str(COMMAND), *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(writing)
     assert done.stderr == ""
+    assert done.returncode == 1
 
 
 def test_a_terminal_without_unicode_gets_words_all_the_same() -> None:

@@ -40,7 +40,7 @@ Signed-By:
 ONE_LINE = """\
 # deb http://commented.example/debian bookworm main
 deb-src http://source.example/debian bookworm main
-deb http://security.example/debian-security bookworm-security main
+deb http://security.example/debian-security bookworm main
 deb [arch=amd64 signed-by=/k.gpg trusted=yes] http://line.example/debian bookworm main contrib # ours
 """
 
@@ -105,6 +105,8 @@ def test_an_unreadable_os_release_is_an_unknown_distribution(tmp_path: Path) -> 
 def test_apt_reads_a_written_source_back_and_leaves_the_systems_alone(tmp_path: Path) -> None:
     key = "\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----"
     source = Source(("http://mirror.example/debian",), ("sid",), ("main",), {"Signed-By": key})
-    listed = Apt(tmp_path / "state", [source]).run("apt-get", "--print-uris", "update")
-    assert "'http://mirror.example/debian/dists/sid/InRelease'" in listed.split()
-    assert {line.split("/")[2] for line in listed.splitlines()} == {"mirror.example"}
+    apt = Apt(tmp_path / "state", [source])
+    uris = apt.run("apt-get", "--print-uris", "update").split()
+    assert "'http://mirror.example/debian/dists/sid/InRelease'" in uris
+    assert {each.split("/")[2] for each in uris if each.startswith("'")} == {"mirror.example"}
+    assert sources_of(tmp_path, "ours.sources", (tmp_path / "state" / "list.sources").read_text()) == [source]
