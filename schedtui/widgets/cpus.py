@@ -238,12 +238,8 @@ class CpuPanel(Panel):
         past = self._past[cpu]
         recent = [past[index] for index in range(max(0, len(past) - width), len(past))]
         blank = " " * (width - len(recent))
-        signs = " " + self.glyphs.levels
         heights = [max(1, round(used * rows * 8 / 100)) for used in recent]
-        return [
-            blank + "".join([signs[0 if height < base else min(8, height - base)] for height in heights])
-            for base in range(8 * (rows - 1), -1, -8)
-        ]
+        return [blank + row for row in self.glyphs.stacked(heights, rows)]
 
     def _cell_drawer(self, label: int, cell: int) -> tuple[Callable[[int], Line], str, int]:
         """What draws one CPU in ``cell`` cells, the headings of its last columns, and the cells of its bar."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import locale
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,6 +41,14 @@ class Glyphs:
     good: str
     warning: str
     bad: str
+
+    def stacked(self, heights: Sequence[int], rows: int) -> list[str]:
+        """Columns of the given heights, in eighths of a cell, as ``rows`` lines, the highest first."""
+        signs = " " + self.levels
+        return [
+            "".join([signs[0 if height < base else min(8, height - base)] for height in heights])
+            for base in range(8 * (rows - 1), -1, -8)
+        ]
 
 
 UNICODE = Glyphs(

@@ -62,7 +62,7 @@ def machine_parts(info: MachineInfo) -> list[Part]:
     kind = _KINDS[info.kind]
     parts = [Part(0, [(f" {kind} ", "head-strong" if info.kind == "host" else "badge")])]
     if info.name and info.name.lower() not in (kind.lower(), info.kind):
-        parts.append(Part(5, [(f" {info.name}", "head")]))
+        parts.append(Part(5, [(f" {info.name} ·", "head")]))
     parts.append(Part(3, [(f" Linux {info.kernel}", "head")]))
     if info.cpus:
         parts.append(Part(4, [(f" · {len(info.cpus)} CPU{'s' * (len(info.cpus) > 1)}", "head")]))

@@ -24,6 +24,7 @@ COMPARED_FRAMES = 30
 """Frames whose sum is compared with the ghost: those since the scheduler changed, at most as many."""
 _AXIS = 6
 _NOISE = 0.03
+_DISTRIBUTION_ROWS = 3
 
 
 class RecentSum:
@@ -108,9 +109,10 @@ class LatencyPanel(Panel):
         self.heading = TITLES[latency.source]
         self._set_note(latency, frame.interval_s)
         lines = [self._percentiles(latency, width)]
-        below = [self._distribution("now", latency.histogram, "p50", width)]
+        rows = max(1, min(_DISTRIBUTION_ROWS, height // 9))
+        below = self._distribution("now", latency.histogram, "p50", width, rows)
         if self._ghost:
-            below.append(self._distribution(self._ghost_label, self._ghost, "ghost", width))
+            below += self._distribution(self._ghost_label, self._ghost, "ghost", width, rows)
         rest = height - 1
         if rest < 4 + len(below):
             return lines + below[: max(0, rest)]
@@ -132,20 +134,15 @@ class LatencyPanel(Panel):
             ("p99", latency.p99_us, "p99-text"),
             ("max", latency.max_us, "strong"),
         )
-        shown = [(name, duration(value), role) for name, value, role in values if value is not None]
         comparisons = self._comparisons()
         variants: list[Line] = []
-        for gap in ("    ", "  "):
+        for left_out, gap in (((), "    "), ((), "  "), (("p95",), "  "), (("p95", "max"), "  ")):
             line: Line = []
-            for name, value, role in shown:
-                line += [(f"{name} ", "muted"), (value + gap, role)]
-            variants += [[*line, comparison] for comparison in comparisons]
-            if not comparisons:
-                variants.append(line)
-        brief = [(name, value, role) for name, value, role in shown if name in ("p50", "p99")]
-        short: Line = [part for name, value, role in brief for part in ((f"{name} ", "muted"), (value + "  ", role))]
-        variants += [[*short, comparison] for comparison in comparisons[-1:]]
-        return fitting([*variants, short], width)
+            for name, value, role in values:
+                if value is not None and name not in left_out:
+                    line += [(f"{name} ", "muted"), (duration(value) + gap, role)]
+            variants += [[*line, comparison] for comparison in comparisons] or [line]
+        return fitting(variants, width)
 
     def _comparisons(self) -> Line:
         """What became of the 99th percentile against the ghost, in words first and then shorter."""
@@ -205,8 +202,8 @@ class LatencyPanel(Panel):
             high = math.ceil(math.log10(max(lower_bound_ns(used[-1] + 1), 1000) / 1000))
             self._low, self._high = min(self._low, low), max(self._high, min(high, 7))
 
-    def _distribution(self, name: str, histogram: Histogram, role: str, width: int) -> Line:
-        """``name 1µ ▁▂▅█▇▅▃▂▁▁ 100m``"""
+    def _distribution(self, name: str, histogram: Histogram, role: str, width: int, rows: int) -> list[Line]:
+        """``name 1µ ▁▂▅█▇▅▃▂▁▁ 100m``, or higher."""
         label = max(3, width_of(self._ghost_label) if self._ghost else 3)
         low, high = short_duration(10.0**self._low), short_duration(10.0**self._high)
         cells = width - label - 1 - len(low) - len(high) - 2
@@ -214,10 +211,11 @@ class LatencyPanel(Panel):
             return []
         shape = fold(histogram, cells, self._low, self._high)
         highest = max(shape) or 1.0
-        levels = self.glyphs.levels
-        bars = "".join(levels[min(7, int(value / highest * 7.999))] if value else " " for value in shape)
+        heights = [max(1, round(value / highest * 8 * rows)) if value else 0 for value in shape]
+        bars = self.glyphs.stacked(heights, rows)
         muted = "ghost" if role == "ghost" else "muted"
-        return [(f"{name:<{label}} ", muted), (f"{low} ", "faint"), (bars, role), (f" {high}", "faint")]
+        above: list[Line] = [[(" " * (label + len(low) + 2), "text"), (bar, role)] for bar in bars[:-1]]
+        return [*above, [(f"{name:<{label}} ", muted), (f"{low} ", "faint"), (bars[-1], role), (f" {high}", "faint")]]
 
 
 def _source(frame: Frame) -> str:

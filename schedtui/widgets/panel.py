@@ -112,7 +112,10 @@ class Panel(Strips):
 
     @abstractmethod
     def draw(self, width: int, height: int) -> list[Line]:
-        """The content, at most ``height`` lines of ``width`` cells (at least one of each). Sets ``heading``, ``aside`` and ``note``."""
+        """The content, at most ``height`` lines of ``width`` cells; neither is less than one.
+
+        Sets ``heading``, ``aside`` and ``note`` too.
+        """
 
     @abstractmethod
     def reset(self) -> None:
