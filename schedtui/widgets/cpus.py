@@ -331,28 +331,38 @@ class CpuPanel(Panel):
         self.note = self.note or _OPEN_HINT
         label = len(str(self._cpus[-1]))
         room = max(1, width - label - 1)
-        per_line = max(1, room // (GROUP_SIZE + 1))
         in_order = [cpu for group in self._groups for cpu in group.cpus]
-        chosen = set(self._groups[self._chosen].cpus) if self.has_focus else set()
-        if -(-len(self._groups) // per_line) <= height and room > GROUP_SIZE:
-            rows = [self._groups[i : i + per_line] for i in range(0, len(self._groups), per_line)]
-            return [self._sign_line([group.cpus for group in row], label, chosen) for row in rows]
+        longest = max(len(group.cpus) for group in self._groups)
+        chosen: set[int] = set()
+        if self.has_focus:
+            group = self._groups[self._chosen]
+            chosen = set(group.cpus)
+            samples = [self._samples[cpu] for cpu in group.cpus if cpu in self._samples]
+            self.aside = f"{group.extent} {mean_use(samples):.0f}%"
+        for gap in (1, 0):
+            per_line = (room + gap) // (longest + gap)
+            if per_line and -(-len(self._groups) // per_line) <= height:
+                rows = [self._groups[start : start + per_line] for start in range(0, len(self._groups), per_line)]
+                return [self._sign_line([each.cpus for each in row], label, chosen, gap=gap) for row in rows]
         step = 1
         while len(in_order) > room * step * height:
             step *= 2
-        self.aside = f"one sign = {step} CPUs" if step > 1 else ""
+        if step > 1:
+            self.aside = f"one sign = {step} CPUs"
         return [
-            self._sign_line([in_order[start : start + room * step]], label, chosen, step)
+            self._sign_line([in_order[start : start + room * step]], label, chosen, step=step)
             for start in range(0, len(in_order), room * step)
         ]
 
-    def _sign_line(self, groups: Sequence[Sequence[int]], label: int, chosen: set[int], step: int = 1) -> Line:
+    def _sign_line(
+        self, groups: Sequence[Sequence[int]], label: int, chosen: set[int], *, step: int = 1, gap: int = 0
+    ) -> Line:
         line: Line = [(f"{groups[0][0]:>{label}} ", "muted")]
         for group in groups:
             for start in range(0, len(group), step):
                 cpus = group[start : start + step]
                 line += self._heat(cpus, not chosen.isdisjoint(cpus), as_one=step > 1)
-            line.append((" ", "text"))
+            line.append((" " * gap, "text"))
         return line[:-1]
 
     def _heat(self, cpus: Sequence[int], chosen: bool, as_one: bool = False) -> Line:

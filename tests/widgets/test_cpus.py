@@ -120,3 +120,14 @@ def test_after_a_reset_nothing_of_the_machine_before_is_left() -> None:
     panel, _ = drawn(128, 36, 9, cache=16)
     panel.reset()
     assert text(panel.draw(36, 9)) == ["waiting for the first sample"]
+
+
+async def test_among_signs_the_chosen_group_is_named_with_its_mean() -> None:
+    panel = CpuPanel()
+    app = Alone(panel)
+    async with app.run_test(size=(40, 12)) as pilot:
+        panel.show(machine(256), frame([50.0] * 256))
+        panel.focus()
+        await pilot.press("down")
+        await pilot.pause()
+        assert "8–15 50%" in screen_text(app)[0]
