@@ -51,6 +51,7 @@ PANIC_PATIENCE_S = 5.0
 SLOW_OPENING_S = 0.4
 """An opening that takes longer than this shows its stages."""
 CLOSING_PATIENCE_S = 15.0
+NO_MACHINE = "No machine is open. Choose one with m."
 TOAST_S = 6.0
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -245,7 +246,10 @@ class SchedtuiApp(App[None]):
             else:
                 self._open_machine_switch(act)
         elif message.feed is self.feed:
+            self._close_in_background(self.feed)
+            self.feed = self.frame = None
             self.note("bad", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
+            self._tell_screens(lambda screen: screen.show_lost(message.error.message))
             self._show_error(message.error)
 
     def _show_scheduler(self, scheduler: Scheduler) -> None:
@@ -369,7 +373,7 @@ class SchedtuiApp(App[None]):
     def action_presets(self, selected: str = "") -> None:
         """Open the presets of the machine that is watched, at the preview of ``selected`` when one is named."""
         if self.info is None:
-            self._toast("No machine is open yet. Choose one with m.", "Presets", "warning")
+            self._toast(NO_MACHINE, "Presets", "warning")
             return
         from schedtui.screens.presets import PresetsScreen
 
@@ -388,10 +392,12 @@ class SchedtuiApp(App[None]):
 
     def action_workload(self) -> None:
         """Open the loads."""
-        if self.info is not None:
-            from schedtui.screens.workload import WorkloadScreen
+        if self.info is None:
+            self._toast(NO_MACHINE, "Workload", "warning")
+            return
+        from schedtui.screens.workload import WorkloadScreen
 
-            self._open(WorkloadScreen(self.info, self.frame.workloads if self.frame else ()))
+        self._open(WorkloadScreen(self.info, self.frame.workloads if self.frame else ()))
 
     def action_undo(self) -> None:
         """Give the machine back to the kernel's own scheduler."""
@@ -548,8 +554,9 @@ def _described(info: MachineInfo) -> str:
 def _panic_sentence(panic: Panic, info: MachineInfo | None) -> str:
     if info is not None and info.kind == "replay":
         return "Panic: this is a recording, so there is nothing to take away. This computer was not touched."
+    where = "On this computer " if info is None else ""
     took = "less than 1 ms" if panic.took_ms < 1 else f"{panic.took_ms:.0f} ms"
-    runs = f"{panic.scheduler.name} runs, read back from the kernel, {took}"
+    runs = f"{where}{panic.scheduler.name} runs, read back from the kernel, {took}"
     latch = " Nothing is loaded until you release it (p)." if panic.scheduler.latched else ""
     if panic.path == "nothing-to-do":
         return f"Panic: there was nothing to take away. {runs}.{latch}"

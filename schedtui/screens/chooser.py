@@ -109,6 +109,13 @@ class Chooser(Live, Screen[None]):
         choices = self.query_one("#choices", OptionList)
         choices.highlighted = choices.get_option_index(self._start_at) if self._start_at else 0
         self._go(self._step)
+        if self._act is not None:
+            self.show_act(self._act)
+
+    def on_screen_resume(self) -> None:
+        """What ended while something lay above this screen closes it now."""
+        if self._act is not None and self.is_mounted:
+            self.show_act(self._act)
 
     def on_resize(self) -> None:
         """Remarks need room."""
@@ -123,7 +130,7 @@ class Chooser(Live, Screen[None]):
         if not self.follows(act):
             return
         self._act = act
-        if act.state == "done" and self._step == "act":
+        if act.state == "done" and self._step == "act" and self.is_current:
             self.dismiss()
             return
         if act.state == "cancelled" and self._step == "act":

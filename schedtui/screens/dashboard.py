@@ -131,6 +131,12 @@ class Dashboard(Live, Screen[None]):
         self._show_state(info, None)
         self._arrange(self.size.height)
 
+    def show_lost(self, reason: str) -> None:
+        """Keep the last picture, and say that it is one."""
+        self._state = None
+        self._show_notice(f"{reason} This is the last that was seen of it. Press m.")
+        self.query_one(KeyBar).show(KEYS)
+
     def show_frame(self, frame: Frame) -> None:
         """Hand the Frame to every panel."""
         if self._info is None:

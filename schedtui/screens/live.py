@@ -12,6 +12,9 @@ class Live:
     def show_machine(self, info: MachineInfo) -> None:
         """Another machine is watched from now on."""
 
+    def show_lost(self, reason: str) -> None:
+        """The machine no longer answers; what is on the screen is the last that was seen of it."""
+
     def show_frame(self, frame: Frame) -> None:
         """The machine was sampled."""
 

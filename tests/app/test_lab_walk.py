@@ -52,6 +52,15 @@ async def apply_first_preset(app: SchedtuiApp, pilot: Pilot[None]) -> str:
     return policy
 
 
+def guests() -> list[psutil.Process]:
+    """The QEMU processes of this test."""
+    return [
+        each
+        for each in psutil.Process().children(recursive=True)
+        if each.status() != psutil.STATUS_ZOMBIE and "qemu" in each.name()
+    ]
+
+
 def said(app: SchedtuiApp) -> str:
     return "\n".join(event.text for event in app.dashboard.query_one(EventPanel)._events)
 
@@ -121,12 +130,35 @@ async def test_a_scheduler_that_the_kernel_throws_out_is_reported() -> None:
         await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
 
 
+async def test_a_lab_that_is_killed_is_said_to_be_gone_and_can_be_opened_again() -> None:
+    async with in_the_lab() as (app, pilot):
+        app._kernel, app._cpus = kernel_image(DEFAULT), 2
+        for guest in guests():
+            guest.kill()
+        await until(pilot, lambda: "That did not work" in screen_text(app), LAB_PATIENCE_S)
+        await pilot.press("escape")
+        assert "the last that was seen" in screen_text(app)
+        await pilot.press("m", "down", "enter", "enter")
+        await until(pilot, lambda: app.frame is not None, BOOT_PATIENCE_S)
+        assert app.info.kind == "lab"
+
+
+async def test_a_lab_that_opened_below_the_palette_is_there_when_the_palette_closes() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app._kernel, app._cpus = kernel_image(DEFAULT), 2
+        await pilot.press("m", "down", "enter", "enter", "ctrl+p")
+        await until(pilot, lambda: app.info.kind == "lab", BOOT_PATIENCE_S)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.dashboard)
+
+
 async def test_quitting_leaves_no_process_of_the_lab() -> None:
     async with in_the_lab() as (_app, pilot):
-        guests = [each for each in psutil.Process().children(recursive=True) if "qemu" in each.name()]
-        assert guests
+        running_guests = guests()
+        assert running_guests
         await pilot.press("q")
-    assert not psutil.wait_procs(guests, timeout=10)[1]
+    assert not psutil.wait_procs(running_guests, timeout=10)[1]
 
 
 async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it() -> None:
@@ -138,8 +170,6 @@ async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it() -> None:
         await pilot.press("escape")
         for thread in app._closers:
             thread.join(20)
-        await until(
-            pilot, lambda: not [each for each in psutil.Process().children(recursive=True) if "qemu" in each.name()], 20
-        )
+        await until(pilot, lambda: not guests(), 20)
         assert app.info.kind == "host"
         assert not app.feed.closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from schedtui.messages import MachineWanted
@@ -54,6 +55,21 @@ async def test_starting_on_a_damaged_recording_offers_the_other_machines(home: P
         await until(pilot, lambda: "damaged.jsonl" in screen_text(app))
         await pilot.press("escape", "home", "enter", "enter")
         await until(pilot, lambda: app.info is not None and app.info.kind == "host")
+
+
+async def test_a_machine_that_opens_below_the_palette_is_there_when_the_palette_closes(home: Path) -> None:
+    slow = home / "slow.jsonl"
+    os.mkfifo(slow)
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("m")
+        app.post_message(MachineWanted(f"replay:{slow}"))
+        await until(pilot, lambda: "Opening the recording" in screen_text(app))
+        await pilot.press("ctrl+p")
+        slow.write_bytes(b"")
+        await until(pilot, lambda: app._opening_act.state == "failed")
+        await pilot.press("escape")
+        await until(pilot, lambda: "the file is empty" in screen_text(app))
 
 
 async def test_a_recording_that_does_not_exist_is_named() -> None:
