@@ -49,12 +49,12 @@
  * fast: vtime += used * 100 / weight. The weight comes from `nice`: 100 is normal, 1 the lowest, and 8676 the highest.
  * (Weights of control groups reach a policy through cgroup_set_weight(), if it cares for them.)
  *
- * A task that slept for an hour has a very small count, and would own the machine until it caught up. So waking
- * tasks are compared with a clock that goes as fast as a task of weight 100 would be served if the machine were
- * perfectly fair, and are moved up close behind it. The same clock bounds the other side: nobody is put
- * so far ahead of it that the others take longer than a limit to get there. That is what `struct vclock` below is,
- * and it is the reason that the policies of schedtui starve nobody: the clock always goes on, so
- * every task's turn comes.
+ * A task that slept for an hour has a very small count, and would own the machine until it caught up. So each count is
+ * compared with a clock that goes as fast as a task of weight 100 would be served if the machine were perfectly
+ * fair: `struct vclock` below. How far a task is ahead of that clock, or behind, becomes the time of its turn, on the
+ * wall clock: a task that is 3 ms ahead, on a machine that serves everyone at a third of full speed, has its turn in 9 ms.
+ * Both directions have a limit: sleep cannot be saved up, and no debt delays a turn for long. Sort the queue by
+ * these times, and nobody starves: a time on the wall clock is reached, whatever the others do in the meantime.
  *
  * Tunables, statistics, exit
  * --------------------------
@@ -998,19 +998,28 @@ struct vclock_share {
 static __always_inline u64 vclock_now(struct vclock *clock)
 {
 	u64 now = scx_bpf_now(), then = clock->updated_at;
-	u64 capacity = clock->nr_cpus * 100;
+	u64 capacity = max(clock->nr_cpus * 100, 1);
 
 	if (time_before(then, now) && __sync_val_compare_and_swap(&clock->updated_at, then, now) == then)
-		__sync_fetch_and_add(&clock->now, (now - then) * capacity / max(clock->weight, max(capacity, 1)));
+		__sync_fetch_and_add(&clock->now, (now - then) * capacity / max(clock->weight, capacity));
 	return clock->now;
 }
 
-/* How far the clock goes in `wall_ns` at its present pace. */
-static __always_inline u64 vclock_within(const struct vclock *clock, u64 wall_ns)
+/*
+ * When the turn of a task comes that wants to run now: ns on the wall clock, to sort a queue by. It lies at most
+ * `credit_ns` in the past and `max_wait_ns` in the future, and `vtime` is moved to where that limit is.
+ *
+ * The time is fixed at the pace of this moment. If it were left on the virtual clock, a crowd or a task of high
+ * weight that comes later could slow the clock down so much that the turn never comes.
+ */
+static __always_inline u64 vclock_turn(struct vclock *clock, u64 *vtime, u64 credit_ns, u64 max_wait_ns)
 {
-	u64 capacity = clock->nr_cpus * 100;
+	u64 capacity = max(clock->nr_cpus * 100, 1), load = max(clock->weight, capacity);
+	u64 now = vclock_now(clock);
+	u64 earliest = now - credit_ns * capacity / load;
 
-	return wall_ns * capacity / max(clock->weight, max(capacity, 1));
+	*vtime = time_clamp(*vtime, earliest, now + max_wait_ns * capacity / load);
+	return scx_bpf_now() - credit_ns + (*vtime - earliest) * load / capacity;
 }
 
 static __always_inline void vclock_start(struct vclock *clock)

@@ -2,13 +2,14 @@
 /*
  * fair: every task gets the share of the CPUs that its weight says.
  *
- * All tasks wait in one queue, sorted by virtual time: how long each has run, divided by its weight. A CPU that
- * becomes free takes the first task that may run on it, so that the one that is furthest behind its share runs
- * next. At the end of its slice a task goes on if it is still the furthest behind.
+ * All tasks wait in one queue, sorted by when their turn comes, and a CPU that becomes free takes the first one that
+ * may run on it. The turn of a task comes the sooner, the less it has run in proportion to its weight. At the end of
+ * its slice a task goes on if its turn still comes before that of all who wait.
  *
- * Two bounds keep virtual time honest, both around the clock of a perfectly fair machine (struct vclock): a task that
- * slept is moved up to `sleeper_credit_us` behind it, so that sleep cannot be saved up; and no task is put further
- * ahead than the clock goes in `max_wait_ms`, so that a task of the lowest weight still runs.
+ * What a task is ahead of its share or behind, compared with the clock of a perfectly fair machine (struct vclock),
+ * decides when its turn comes. Two bounds keep that honest: a task that slept is at most `sleeper_credit_us` early, so
+ * that sleep cannot be saved up, and no debt delays a turn by more than `max_wait_ms`, so that a task of
+ * the lowest weight still runs.
  *
  * One queue for all CPUs is simple and balances the load by itself. It costs on machines with many CPUs or
  * several caches: tasks move between them, and the queue has one lock.
@@ -41,7 +42,7 @@ static struct vclock clock;
 
 struct fair_task {
 	u64 vtime;
-	u64 ran_before; /* sum_exec_runtime when it started to run */
+	u64 charged; /* sum_exec_runtime up to where vtime counts it */
 	struct vclock_share share;
 };
 TASK_STATE(tasks, struct fair_task);
@@ -52,20 +53,21 @@ static u64 fair_slice(void)
 			       scx_bpf_dsq_nr_queued(SHARED_DSQ), clock.nr_cpus);
 }
 
-/* Moves a task's vtime into the bounds around the clock. */
-static void fair_place(struct fair_task *state)
+static u64 fair_turn(struct fair_task *state)
 {
-	u64 now = vclock_now(&clock);
-	u64 latest = now + vclock_within(&clock, max_wait_ms * NSEC_PER_MSEC);
+	u64 owed = state->vtime;
+	u64 turn = vclock_turn(&clock, &state->vtime, sleeper_credit_us * NSEC_PER_USEC, max_wait_ms * NSEC_PER_MSEC);
 
-	if (time_before(latest, state->vtime))
+	if (time_before(state->vtime, owed))
 		count(nr_forgiven);
-	state->vtime = time_clamp(state->vtime, now - sleeper_credit_us * NSEC_PER_USEC, latest);
+	return turn;
 }
 
-static u64 fair_used(const struct task_struct *p, const struct fair_task *state)
+/* Adds what the task ran since it was last charged. */
+static void fair_charge(const struct task_struct *p, struct fair_task *state)
 {
-	return weighted(p, p->se.sum_exec_runtime - state->ran_before);
+	state->vtime += weighted(p, p->se.sum_exec_runtime - state->charged);
+	state->charged = p->se.sum_exec_runtime;
 }
 
 s32 BPF_STRUCT_OPS(fair_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -89,8 +91,7 @@ void BPF_STRUCT_OPS(fair_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	count(nr_queued);
-	fair_place(state);
-	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, fair_slice(), state->vtime, enq_flags);
+	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, fair_slice(), fair_turn(state), enq_flags);
 	kick_idle_cpu(p);
 }
 
@@ -101,7 +102,8 @@ static bool fair_comes_first(const struct task_struct *p)
 
 	if (!state || !first_vtime(SHARED_DSQ, &first))
 		return true;
-	return time_before(state->vtime + fair_used(p, state), first);
+	fair_charge(p, state);
+	return time_before(fair_turn(state), first);
 }
 
 void BPF_STRUCT_OPS(fair_dispatch, s32 cpu, struct task_struct *prev)
@@ -120,10 +122,8 @@ void BPF_STRUCT_OPS(fair_running, struct task_struct *p)
 {
 	struct fair_task *state = task_state(&tasks, p);
 
-	if (!state)
-		return;
-	fair_place(state);
-	state->ran_before = p->se.sum_exec_runtime;
+	if (state)
+		state->charged = p->se.sum_exec_runtime;
 }
 
 void BPF_STRUCT_OPS(fair_stopping, struct task_struct *p, bool runnable)
@@ -131,7 +131,7 @@ void BPF_STRUCT_OPS(fair_stopping, struct task_struct *p, bool runnable)
 	struct fair_task *state = task_state(&tasks, p);
 
 	if (state)
-		state->vtime += fair_used(p, state);
+		fair_charge(p, state);
 }
 
 void BPF_STRUCT_OPS(fair_runnable, struct task_struct *p, u64 enq_flags)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * interactive: the earliest virtual deadline runs first, and tasks that sleep often and run briefly have early ones.
+ * interactive: the earliest deadline runs first, and tasks that sleep often and run briefly have early ones.
  *
- * As in `fair`, each task has a virtual time that says how far it is ahead of its share or behind. Its deadline is
- * that, plus how long it usually runs before it sleeps again (its burst). A task that answers a key or a timer
+ * As in `fair`, a task's turn comes the sooner, the less it has run in proportion to its weight. Its deadline is that
+ * time, plus how long it usually runs before it sleeps again (its burst). A task that answers a key or a timer
  * runs for a fraction of a millisecond: its deadline is close. A compiler never sleeps: its burst, and so its
  * deadline, is `max_burst_us` away. A new task must show first that it sleeps.
  *
@@ -11,9 +11,9 @@
  * `preempt_margin_us` than that of a running task, that task makes room. Among the CPUs looked at, the one with the
  * latest deadline is chosen.
  *
- * Nobody is shut out. The burst is bounded, what a task runs moves its virtual time on, and the clock of a perfectly fair
- * machine (struct vclock) passes every deadline in bounded time: a task that sleeps briefly and often, but uses
- * more than its share, ends up behind those that it delayed.
+ * Nobody is shut out. Deadlines are times on the wall clock, at most `max_wait_ms` and a burst away, so they come; and what
+ * a task runs puts its next turn off: one that sleeps briefly and often, but uses more than its share, ends up
+ * behind those that it delayed.
  */
 #include <schedtui.bpf.h>
 
@@ -54,16 +54,16 @@ static struct vclock clock;
 
 struct interactive_task {
 	u64 vtime;
-	u64 ran_before;   /* sum_exec_runtime when it started to run */
-	u64 awake_since;  /* sum_exec_runtime when it woke up */
-	u64 burst_ns;     /* how long it usually runs between two sleeps */
+	u64 charged;     /* sum_exec_runtime up to where vtime counts it */
+	u64 awake_since; /* sum_exec_runtime when it woke up */
+	u64 burst_ns;    /* how long it usually runs between two sleeps */
 	struct vclock_share share;
 };
 TASK_STATE(tasks, struct interactive_task);
 
 /* One cache line each, so that CPUs do not slow each other down. */
 struct interactive_cpu {
-	u64 deadline; /* of the task that runs there, as it was when it started */
+	s64 distance_ns; /* of its task's deadline, when that task started: it only grows while the task runs */
 } __attribute__((aligned(64)));
 
 struct {
@@ -79,28 +79,29 @@ static u64 interactive_slice(void)
 			       scx_bpf_dsq_nr_queued(SHARED_DSQ), clock.nr_cpus);
 }
 
-/* Moves a task's vtime into the bounds around the clock. */
-static void interactive_place(struct interactive_task *state)
-{
-	u64 now = vclock_now(&clock);
-	u64 latest = now + vclock_within(&clock, max_wait_ms * NSEC_PER_MSEC);
-
-	if (time_before(latest, state->vtime))
-		count(nr_forgiven);
-	state->vtime = time_clamp(state->vtime, now - sleeper_credit_us * NSEC_PER_USEC, latest);
-}
-
 /* A burst that already lasts longer than usual counts as what it is. */
-static u64 interactive_deadline(const struct task_struct *p, const struct interactive_task *state)
+static u64 interactive_deadline(const struct task_struct *p, struct interactive_task *state)
 {
 	u64 burst = max(state->burst_ns, p->se.sum_exec_runtime - state->awake_since);
+	u64 owed = state->vtime;
+	u64 turn = vclock_turn(&clock, &state->vtime, sleeper_credit_us * NSEC_PER_USEC, max_wait_ms * NSEC_PER_MSEC);
 
-	return state->vtime + min(burst, max_burst_us * NSEC_PER_USEC);
+	if (time_before(state->vtime, owed))
+		count(nr_forgiven);
+	return turn + min(burst, max_burst_us * NSEC_PER_USEC);
 }
 
-static u64 interactive_used(const struct task_struct *p, const struct interactive_task *state)
+/* Adds what the task ran since it was last charged. */
+static void interactive_charge(const struct task_struct *p, struct interactive_task *state)
 {
-	return weighted(p, p->se.sum_exec_runtime - state->ran_before);
+	state->vtime += weighted(p, p->se.sum_exec_runtime - state->charged);
+	state->charged = p->se.sum_exec_runtime;
+}
+
+/* How far a deadline is away; negative when it has passed. */
+static s64 interactive_distance(u64 deadline)
+{
+	return deadline - scx_bpf_now();
 }
 
 s32 BPF_STRUCT_OPS(interactive_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
@@ -116,12 +117,13 @@ s32 BPF_STRUCT_OPS(interactive_select_cpu, struct task_struct *p, s32 prev_cpu, 
 }
 
 /*
- * Asks the CPU with the latest deadline to look at the queue, if this deadline is earlier. What it reads of other CPUs
- * may be out of date by the time it is used; a CPU that is asked in vain finds that its own task still comes first.
+ * Asks the CPU whose task has the latest deadline to look at the queue, if this deadline is earlier. What it reads of
+ * other CPUs may be out of date by the time it is used: a CPU that is asked in vain finds that its own task still comes
+ * first, and goes on.
  */
 static void interactive_preempt(const struct task_struct *p, u64 deadline)
 {
-	u64 latest = deadline + preempt_margin_us * NSEC_PER_USEC;
+	s64 furthest = interactive_distance(deadline) + (s64)(preempt_margin_us * NSEC_PER_USEC);
 	u32 nr_cpus = scx_bpf_nr_cpu_ids(), first = scx_bpf_task_cpu(p);
 	s32 victim = -1;
 	int i;
@@ -130,8 +132,8 @@ static void interactive_preempt(const struct task_struct *p, u64 deadline)
 		u32 cpu = (first + i) % nr_cpus;
 		struct interactive_cpu *other = bpf_map_lookup_elem(&cpus, &cpu);
 
-		if (other && time_before(latest, other->deadline) && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
-			latest = other->deadline;
+		if (other && other->distance_ns > furthest && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+			furthest = other->distance_ns;
 			victim = cpu;
 		}
 	}
@@ -151,7 +153,6 @@ void BPF_STRUCT_OPS(interactive_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	count(nr_queued);
-	interactive_place(state);
 	deadline = interactive_deadline(p, state);
 	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, interactive_slice(), deadline, enq_flags);
 	if (!kick_idle_cpu(p) && (enq_flags & SCX_ENQ_WAKEUP))
@@ -165,7 +166,8 @@ static bool interactive_comes_first(const struct task_struct *p)
 
 	if (!state || !first_vtime(SHARED_DSQ, &first))
 		return true;
-	return time_before(interactive_deadline(p, state) + interactive_used(p, state), first);
+	interactive_charge(p, state);
+	return time_before(interactive_deadline(p, state), first);
 }
 
 void BPF_STRUCT_OPS(interactive_dispatch, s32 cpu, struct task_struct *prev)
@@ -188,10 +190,9 @@ void BPF_STRUCT_OPS(interactive_running, struct task_struct *p)
 
 	if (!state)
 		return;
-	interactive_place(state);
-	state->ran_before = p->se.sum_exec_runtime;
+	state->charged = p->se.sum_exec_runtime;
 	if (here)
-		here->deadline = interactive_deadline(p, state);
+		here->distance_ns = interactive_distance(interactive_deadline(p, state));
 }
 
 void BPF_STRUCT_OPS(interactive_stopping, struct task_struct *p, bool runnable)
@@ -199,7 +200,7 @@ void BPF_STRUCT_OPS(interactive_stopping, struct task_struct *p, bool runnable)
 	struct interactive_task *state = task_state(&tasks, p);
 
 	if (state)
-		state->vtime += interactive_used(p, state);
+		interactive_charge(p, state);
 }
 
 void BPF_STRUCT_OPS(interactive_runnable, struct task_struct *p, u64 enq_flags)
