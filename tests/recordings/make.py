@@ -68,7 +68,7 @@ def thrown_out(file: Path) -> None:
 
 
 def many_cpus(file: Path) -> None:
-    """64 CPUs with a few hogs; the boot takes a minute without KVM."""
+    """64 CPUs and a frame-like load; hogs on each would starve an emulated guest. The boot takes a minute."""
     with opened(cpus=64) as machine:
         machine.start_workload("frames")
         record(machine, file)
