@@ -131,6 +131,7 @@ class Chooser(Live, Screen[None]):
             return
         self._act = act
         if act.state == "done" and self._step == "act" and self.is_current:
+            self._act = None
             self.dismiss()
             return
         if act.state == "cancelled" and self._step == "act":
