@@ -130,7 +130,7 @@ class Chooser(Live, Screen[None]):
         if not self.follows(act):
             return
         self._act = act
-        if act.state == "done" and self._step == "act" and self.is_current:
+        if act.state == "done" and self._step == "act" and self.app.screen is self:
             self._act = None
             self.dismiss()
             return
