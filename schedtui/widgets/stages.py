@@ -35,7 +35,11 @@ def error_lines(message: str, remedy: str, details: str) -> Content:
     if remedy:
         lines += [Content(""), Content.assemble(("What to do: ", "bold"), remedy)]
     if details:
-        lines += [Content(""), Content.styled("Details", "bold $foreground 65%"), Content.styled(details, "$foreground 65%")]
+        lines += [
+            Content(""),
+            Content.styled("Details", "bold $foreground 65%"),
+            Content.styled(details, "$foreground 65%"),
+        ]
     return Content("\n").join(lines)
 
 
