@@ -30,7 +30,7 @@ const volatile char long_job[NAME_SIZE] = "";
 
 /* How much earlier than it did a long job counts as having come. More: it keeps its CPU although more others wait.
  * Cost: Short jobs wait longer for a turn. The watchdog ends the policy at 5000. */
-const volatile u64 head_start_ms = 2000;
+const volatile u64 head_start_ms = 1500;
 
 /* From which CPU time on a job is fully long. More: only the very long ones gain. Cost: Set too low, jobs that are
  * not much longer than the others gain too, and then nobody does. */
