@@ -38,21 +38,21 @@ print(*(names[os.wait()[0]] for _ in range(len(names))))
 LOWEST_BESIDE_HIGHEST = (
     JOBS
     + """
-humble = job("humble", 1e9, 19)
+humble = [job("humble", 1e9, 19) for _ in range(4)]
 normal = [job("normal", 1e9) for _ in range(4)]
 time.sleep(1)
 proud = [job("proud", 1e9, -20) for _ in range(2)]
 time.sleep(1)
 
 def ran_ns():
-    return int(open(f"/proc/{humble}/schedstat").read().split()[0])
+    return [int(open(f"/proc/{pid}/schedstat").read().split()[0]) for pid in humble]
 
 gained = []
 for _ in range(3):
     before = ran_ns()
     time.sleep(3)
-    gained.append(ran_ns() - before)
-for pid in [humble, *normal, *proud]:
+    gained += [now - then for now, then in zip(ran_ns(), before)]
+for pid in [*humble, *normal, *proud]:
     os.kill(pid, 9)
 print(min(gained))
 """
