@@ -50,6 +50,8 @@ DEFAULT_THEME = "schedtui-dark"
 PANIC_PATIENCE_S = 5.0
 SLOW_OPENING_S = 0.4
 """An opening that takes longer than this shows its stages."""
+SETTLED_FRAMES = 3
+"""After so many frames all that a long session keeps has been imported and built."""
 CLOSING_PATIENCE_S = 15.0
 NO_MACHINE = "No machine is open. Choose one with m."
 TOAST_S = 6.0
@@ -76,6 +78,7 @@ class SchedtuiApp(App[None]):
         theme: str | None = None,
         kernel: Path | None = None,
         cpus: int | None = None,
+        when_settled: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         self.animation_level = "none"
@@ -87,6 +90,7 @@ class SchedtuiApp(App[None]):
         self._preset_act: Act | None = None
         self._panics_begun = self._panics_ended = 0
         self._kernel, self._cpus = kernel, cpus
+        self._frames_seen, self._when_settled = 0, when_settled
         self._closers: list[threading.Thread] = []
         self._problems = self._choose_theme(theme)
         self._kept_theme = self.theme
@@ -233,6 +237,9 @@ class SchedtuiApp(App[None]):
         if message.feed is self.feed:
             self.frame = message.frame
             self._tell_screens(lambda screen: screen.show_frame(message.frame))
+            self._frames_seen += 1
+            if self._frames_seen == SETTLED_FRAMES and self._when_settled:
+                self._when_settled()
 
     def on_feed_failed(self, message: news.FeedFailed) -> None:
         """A machine could not be opened, or broke off: say so, and offer the others."""
