@@ -12,11 +12,13 @@ import os
 import platform
 import sys
 import termios
+import threading
 import time
 import tty
 from pathlib import Path
 
 from schedtui.backend.helper.control import become_realtime
+from schedtui.backend.helper.memory import hold_memory
 from schedtui.backend.helper.server import Channel, Server
 from schedtui.backend.model import MachineInfo
 from schedtui.backend.probes.sampler import Sampler, make_sampler
@@ -77,7 +79,9 @@ def _fork_helper(*, successor: bool) -> int:
 def _serve(*, successor: bool) -> None:
     os.setsid()
     _call_this_process("schedtui-helper")
+    threading.excepthook = _end_for_a_fault
     workloads = Workloads.prepare()
+    hold_memory()
     become_realtime()
     info = MachineInfo(
         kind="lab",
@@ -96,6 +100,13 @@ def _serve(*, successor: bool) -> None:
     while True:
         server.serve(Channel(port, port), successor=successor)
         successor = False
+
+
+def _end_for_a_fault(fault: threading.ExceptHookArgs) -> None:
+    """A helper that lacks one of its threads is worse than a new one: the kernel reverts, and a successor says so."""
+    thread = fault.thread.name if fault.thread else "a thread"
+    print(f"SCHEDTUI AGENT FAILED: {thread}: {fault.exc_type.__name__}: {fault.exc_value}", flush=True)
+    os._exit(1)
 
 
 def _call_this_process(name: str) -> None:

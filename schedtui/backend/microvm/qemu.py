@@ -22,6 +22,8 @@ from typing import Any
 from schedtui.backend.errors import LabFailed, MissingTool
 
 _CONSOLE_KEPT = 64 << 10
+# No daemons that walk memory by themselves: in a guest whose CPUs are emulated they are most of what an idle one does.
+_KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off transparent_hugepage=never damon_stat.enabled=0"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class GuestConfig:
             accel = ["-accel", "kvm", "-cpu", "host"]
         else:
             accel = ["-accel", f"tcg,thread={'single' if many else 'multi'}", "-cpu", "max"]
-        append = "console=ttyS0 quiet panic=-1 mitigations=off" + (" cpuhp.parallel=0" if many else "")
+        append = "console=ttyS0 quiet panic=-1 mitigations=off transparent_hugepage=never damon_stat.enabled=0" + (
+            " cpuhp.parallel=0" if many else ""
+        )
         return [
             *accel,
             *("-smp", f"{self.cpus},sockets=1,cores={self.cpus},threads=1"),

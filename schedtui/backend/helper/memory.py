@@ -1,0 +1,29 @@
+"""Keeps the helper's memory where it is, so that a page fault never makes it wait for a starved task.
+
+A fault takes the address space's lock, and others hold that lock too: the kernel's huge-page daemon (nice 19), or
+anyone who reads /proc/PID/cmdline. Those are normal tasks. Under a scheduler that gives them little, a helper that
+faults waited up to 15 s for one, though it is in the real-time class itself (seen on 6.18).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+
+_PR_SET_THP_DISABLE = 41
+_M_ARENA_MAX = -8
+_MCL_CURRENT_AND_FUTURE = 3
+_STACK_BYTES = 512 << 10
+
+
+def hold_memory() -> bool:
+    """Lock all pages of this process, now and later, and keep the huge-page daemon away from it.
+
+    Call it before threads are made: their stacks are made small, because they are locked too. Returns whether the
+    kernel allowed the lock; without it everything still works, but may have to wait.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    threading.stack_size(_STACK_BYTES)
+    libc.mallopt(_M_ARENA_MAX, 1)
+    libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    return bool(libc.mlockall(_MCL_CURRENT_AND_FUTURE) == 0)
