@@ -29,6 +29,7 @@ from schedtui.backend.probes.sampler import Sampler
 from schedtui.backend.workloads import Workloads
 
 _MAX_OUTPUT = 1 << 20
+_PIPE_BYTES = 1 << 16
 _MAX_COMMANDS = 4
 _MAX_EVENTS = 100
 _WATCH_S = 0.2
@@ -137,13 +138,14 @@ class Server:
         if isinstance(body, protocol.Run):
             self._hand_over(request)
         elif isinstance(body, protocol.Load | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads):
-            self._acts.put(lambda: self._answer(request))
+            panics = self.control.panics
+            self._acts.put(lambda: self._answer(request, panics))
         else:
             self._answer(request)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request, panics: int = 0) -> None:
         try:
-            reply = self._act(request)
+            reply = self._act(request, panics)
         except SchedtuiError as error:
             self._fail(request.id, error)
             return
@@ -152,7 +154,7 @@ class Server:
             return
         self._send(reply)
 
-    def _act(self, request: Request) -> Reply:
+    def _act(self, request: Request, panics: int) -> Reply:
         match request.body:
             case protocol.Hello(version=version, unix_time_ns=unix_time_ns):
                 if version != protocol.VERSION:
@@ -171,7 +173,7 @@ class Server:
             case protocol.GetScheduler():
                 return Reply(request.id, scheduler=self.control.scheduler())
             case protocol.Load(name=name, object=obj, settings=settings):
-                return Reply(request.id, scheduler=self.control.load(name, obj, settings))
+                return Reply(request.id, scheduler=self.control.load(name, obj, settings, panics))
             case protocol.Unload():
                 return Reply(request.id, scheduler=self.control.unload())
             case protocol.DoPanic():
@@ -297,40 +299,52 @@ def run_command(command: list[str], timeout_s: float) -> Completed:
     except (OSError, ValueError) as error:
         raise UnknownName(f"“{command[0]}” cannot be run there: {error}.") from error
     assert process.stdout is not None
-    output, truncated = bytearray(), False
-    descriptor = process.stdout.fileno()
-    os.set_blocking(descriptor, False)
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    open_ended = True
-    while True:
-        ended = process.poll() is not None
-        if open_ended and poll.poll(0 if ended else 50):
-            with contextlib.suppress(BlockingIOError):
-                data = os.read(descriptor, 1 << 16)
-                open_ended = bool(data)
-                truncated |= len(output) + len(data) > _MAX_OUTPUT
-                output += data[: _MAX_OUTPUT - len(output)]
-                continue
-        elif not open_ended and not ended:
-            time.sleep(0.01)
-        if ended:
-            break
+    output = _Output(process.stdout.fileno())
+    while process.poll() is None:
         if time.monotonic() - began > timeout_s:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             process.wait()
-            truncated = True
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+            output.truncated = True
+        else:
+            output.read_within(50)
+    _kill_group(process.pid)
+    output.read_within(0)  # the pipe holds no more than one read takes; others may fill it again without end
     process.stdout.close()
     return Completed(
         command=tuple(command),
         exit_code=process.returncode,
-        output=output.decode(errors="replace"),
+        output=output.kept.decode(errors="replace"),
         seconds=time.monotonic() - began,
-        truncated=truncated,
+        truncated=output.truncated,
     )
+
+
+class _Output:
+    """What a command prints, up to 1 MiB of it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.kept = bytearray()
+        self.truncated = False
+        self._descriptor = descriptor
+        self._ended = False
+        os.set_blocking(descriptor, False)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def read_within(self, limit_ms: int) -> None:
+        """Take what is there, or comes before the limit."""
+        if self._ended:
+            time.sleep(min(limit_ms, 10) / 1000)
+        elif self._poll.poll(limit_ms):
+            data = os.read(self._descriptor, _PIPE_BYTES)
+            self._ended = not data
+            self.truncated |= len(self.kept) + len(data) > _MAX_OUTPUT
+            self.kept += data[: _MAX_OUTPUT - len(self.kept)]
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _comes_back(descriptor: int) -> bool:
