@@ -45,9 +45,7 @@ class GuestConfig:
             accel = ["-accel", "kvm", "-cpu", "host"]
         else:
             accel = ["-accel", f"tcg,thread={'single' if many else 'multi'}", "-cpu", "max"]
-        append = "console=ttyS0 quiet panic=-1 mitigations=off transparent_hugepage=never damon_stat.enabled=0" + (
-            " cpuhp.parallel=0" if many else ""
-        )
+        append = _KERNEL_OPTIONS + (" cpuhp.parallel=0" if many else "")
         return [
             *accel,
             *("-smp", f"{self.cpus},sockets=1,cores={self.cpus},threads=1"),
