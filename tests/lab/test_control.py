@@ -18,7 +18,7 @@ from schedtui.backend.errors import (
     PanicLatched,
     SchedtuiError,
 )
-from schedtui.backend.helper.protocol import Run
+from schedtui.backend.helper.protocol import Body, DoPanic, Load, Request, Run, Unlatch, encode
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Scheduler
@@ -113,6 +113,18 @@ def test_panic_wins_over_a_load_in_flight_while_a_stream_runs(lab: LabMachine, p
     assert ended and isinstance(ended[0], Interrupted | PanicLatched | Scheduler)
     assert until(lambda: lab.scheduler().sched_ext == "disabled", 10)
     assert lab.scheduler().latched
+
+
+def test_a_load_asked_for_before_a_panic_is_not_done_after_the_release(lab: LabMachine) -> None:
+    obj = compile_bpf(SOURCES.parent.parent / "library/fair/fair.bpf.c")
+    bodies: tuple[Body, ...] = (Load("fair", obj), Load("fair", obj), DoPanic(), Unlatch())
+    lab.guest.qemu.agent.sendall(b"".join(encode(Request(-number, body)) for number, body in enumerate(bodies, 1)))
+
+    lab.stop_workloads()  # its turn comes after both loads
+
+    assert not lab.scheduler().latched
+    assert lab.scheduler().sched_ext == "disabled"
+    assert load(lab, "fair").sched_ext == "enabled", "what is asked for later is done"
 
 
 def test_sysrq_from_outside_is_noticed_and_told(lab: LabMachine) -> None:

@@ -39,6 +39,8 @@ class SchedulerControl:
         self._policy = ""
         self._since: float | None = None
         self._latched = False
+        self.panics = 0
+        """How often panic came. A load that was asked for before the last one is not done, released or not."""
         self._unloads: queue.SimpleQueue[LoadedScheduler] = queue.SimpleQueue()
         threading.Thread(target=self._unload_for_panic, name="panic-unload", daemon=True).start()
 
@@ -57,14 +59,23 @@ class SchedulerControl:
             latched=self._latched,
         )
 
-    def load(self, policy: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
-        """Replace what we run by this object. Raises PanicLatched, BadTunable, LoadRejected, Interrupted, …"""
+    def load(self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int) -> Scheduler:
+        """Replace what we run by this object, asked for when ``panics`` had come.
+
+        Raises PanicLatched, BadTunable, LoadRejected, Interrupted, …
+        """
+
+        def allowed() -> bool:
+            return not self._latched and self.panics == panics
+
         with self._turn:
             self._refuse_when_latched()
+            if not allowed():
+                raise Interrupted(f"{policy} was not loaded: panic came first.")
             self._release("replaced")
             began = time.monotonic()
             try:
-                loaded = load_scheduler(obj, settings, may_attach=lambda: not self._latched)
+                loaded = load_scheduler(obj, settings, may_attach=allowed)
             except Interrupted:
                 self._say("warning", f"{policy} was not loaded: panic came first")
                 raise
@@ -72,7 +83,7 @@ class SchedulerControl:
                 self._say("bad", f"{policy} was not loaded: {error.message}", error.details)
                 raise
             self._policy, self._since, self._loaded = policy, time.time(), loaded
-            if self._latched:
+            if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
                 self._release("panic")
                 raise Interrupted(f"Panic was pressed while {policy} was being loaded.", "")
@@ -92,6 +103,7 @@ class SchedulerControl:
         """Latch, drop our link, and ask the kernel by sysrq if that is not enough; then say what the kernel reports."""
         began = time.monotonic()
         self._latched = True
+        self.panics += 1
         before = read_scheduler()
         path = self._leave_sched_ext()
         took_ms = (time.monotonic() - began) * 1000
@@ -173,7 +185,8 @@ class SchedulerControl:
         """Waits for its one task in the real-time class: a thread made at need could be starved before it starts."""
         become_realtime()
         while True:
-            self._unloads.get().unload()
+            with contextlib.suppress(SchedtuiError):  # the kernel does not finish: panic sees it, and asks by sysrq
+                self._unloads.get().unload()
 
     def _say(self, kind: EventKind, text: str, details: str = "") -> None:
         self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
