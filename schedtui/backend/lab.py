@@ -13,7 +13,7 @@ import msgspec
 
 from schedtui import paths
 from schedtui.backend.bpf.compiler import compile_bpf
-from schedtui.backend.errors import HelperGone, Interrupted, LabFailed, UnknownName
+from schedtui.backend.errors import HelperGone, Interrupted, LabFailed, SchedtuiError, UnknownName
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.protocol import Body, Reply
 from schedtui.backend.machine import Progress
@@ -117,11 +117,12 @@ class LabMachine:
     def panic(self) -> Panic:
         """Through the helper; when it does not answer, magic SysRq over the guest's console, then read back."""
         began = time.monotonic()
-        with contextlib.suppress(HelperGone):
-            reply = self.guest.client.call(protocol.DoPanic(), _PANIC_PATIENCE_S)
+        guest = self.guest
+        with contextlib.suppress(SchedtuiError):  # also what the helper failed with: the kernel is still to be asked
+            reply = guest.client.call(protocol.DoPanic(), _PANIC_PATIENCE_S)
             assert reply.panic is not None
             return reply.panic
-        self.guest.qemu.send_sysrq("S")
+        guest.qemu.send_sysrq("S")
         after = self._read_back()
         return Panic(scheduler=after, before="", path="sysrq", took_ms=(time.monotonic() - began) * 1000)
 

@@ -6,11 +6,11 @@ import contextlib
 import itertools
 import queue
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from schedtui.backend.errors import BadMessage, HelperGone
 from schedtui.backend.helper import protocol
@@ -18,6 +18,8 @@ from schedtui.backend.helper.protocol import Body, Reply, Request
 from schedtui.backend.model import Frame
 
 _FRAMES_KEPT = 16
+_SEND_LIMIT_S = 10
+"""A helper that takes nothing for so long has stopped."""
 
 
 class HelperClient:
@@ -29,6 +31,9 @@ class HelperClient:
         self._waiting: dict[int, Future[Reply]] = {}
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
+        self._torn = False
+        """The last message was cut short: the next one begins with the end of its line."""
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_LIMIT_S, 0))
         self._gone: HelperGone | None = None
         self._interval_s = 0.0
         self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
@@ -46,13 +51,12 @@ class HelperClient:
                 raise self._gone
             self._waiting[request.id] = future
         try:
-            with self._write_lock:
-                self._link.sendall(protocol.encode(request))
+            self._send(request, timeout_s)
             reply = future.result(timeout_s)
+        except TimeoutError as error:  # first: it is an OSError too, and says nothing of the kernel's scheduler
+            raise HelperGone(f"The helper did not answer within {timeout_s:.0f} s.") from error
         except OSError as error:
             raise HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself.") from error
-        except FutureTimeoutError as error:
-            raise HelperGone(f"The helper did not answer within {timeout_s:.0f} s.") from error
         finally:
             with self._lock:
                 self._waiting.pop(request.id, None)
@@ -79,6 +83,20 @@ class HelperClient:
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_RDWR)
         self._link.close()
+
+    def _send(self, request: Request, timeout_s: float) -> None:
+        """Raises TimeoutError when the helper does not take it, or another message before it, in time."""
+        line = protocol.encode(request)
+        if not self._write_lock.acquire(timeout=timeout_s):
+            raise TimeoutError
+        try:
+            self._link.sendall(b"\n" + line if self._torn else line)
+            self._torn = False
+        except BlockingIOError as error:
+            self._torn = True
+            raise TimeoutError from error
+        finally:
+            self._write_lock.release()
 
     def _read(self) -> None:
         pending = bytearray()
@@ -122,8 +140,8 @@ class HelperClient:
             future.set_exception(lost)
         if self._interval_s:
             subscribe = Request(next(self._ids), protocol.Subscribe(self._interval_s))
-            with self._write_lock, contextlib.suppress(OSError):
-                self._link.sendall(protocol.encode(subscribe))
+            with contextlib.suppress(OSError):
+                self._send(subscribe, _SEND_LIMIT_S)
 
     def _offer(self, frame: Frame | None) -> None:
         while True:
