@@ -147,9 +147,9 @@ def load_scheduler(obj: bytes, settings: dict[str, Setting], *, may_attach: Call
         undo.callback(link.destroy)
         if not may_attach():
             raise Interrupted("The scheduler was taken out again: panic came while it was being loaded.")
-        state = _wait_until_enabled(log, trace)
+        loaded = LoadedScheduler(opened, link, _wait_until_enabled(log, trace), log, trace)
         undo.pop_all()
-        return LoadedScheduler(opened, link, state, log, trace)
+        return loaded
 
 
 class LoadedProbe:
@@ -233,8 +233,9 @@ def load_probe(obj: bytes, *, map_entries: dict[str, int]) -> LoadedProbe:
                 raise _explain(failure, f"The kernel does not let the probe's {program.name} be attached") from failure
             undo.callback(link.destroy)
             links.append(link)
+        loaded = LoadedProbe(opened, links)
         undo.pop_all()
-        return LoadedProbe(opened, links)
+        return loaded
 
 
 class _Counters:
