@@ -1,8 +1,9 @@
 """The shape that choosing a preset and choosing a machine share: a list, a preview in plain words, and the stages of
 what was started from it.
 
-``enter`` goes one step further, ``escape`` one step back. What is in the list and what a choice means is said by
-the Choices it is given; the app does what was chosen.
+``enter`` goes one step further, ``escape`` one step back; where a choice is easily taken back, ``enter`` in the list
+is the choice already. What is in the list and what a choice means is said by the Choices it is given; the app does
+what was chosen.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Choices(Protocol):
     """What can be chosen."""
 
     heading: str
+    asks: bool
+    """Whether ``enter`` in the list leads into the preview, which asks for another; else it chooses at once."""
     act_title: str
     """How the titles of acts begin that belong here."""
     empty: str
@@ -60,11 +63,11 @@ class Choices(Protocol):
         ...
 
     def verb(self, entry_id: str) -> str:
-        """What ``enter`` does in the preview; empty when it can do nothing."""
+        """What choosing it does; empty when it can do nothing."""
         ...
 
     def chosen(self, entry_id: str) -> Message | None:
-        """What to tell the app at ``enter`` in the preview; None when one more ``enter`` is wanted."""
+        """What to tell the app when it is chosen; None when one more ``enter`` is wanted."""
         ...
 
     def more_keys(self) -> list[tuple[str, str]]:
@@ -90,7 +93,7 @@ class Chooser(Live, Screen[None]):
         self.choices = choices
         self._act = act
         self._start_at = selected
-        self._step: Step = "act" if act else "preview" if selected else "list"
+        self._step: Step = "act" if act else "preview" if selected and choices.asks else "list"
 
     def compose(self) -> ComposeResult:
         """The heading, the two halves and the keys."""
@@ -156,12 +159,19 @@ class Chooser(Live, Screen[None]):
 
     @on(OptionList.OptionSelected)
     def _option_selected(self) -> None:
-        self._go("preview")
+        if self.choices.asks:
+            self._go("preview")
+        else:
+            self._choose()
 
     def action_further(self) -> None:
         """In the preview: choose it."""
+        if self._step == "preview":
+            self._choose()
+
+    def _choose(self) -> None:
         entry = self._entry_id()
-        if self._step != "preview" or entry is None or not self.choices.verb(entry):
+        if entry is None or not self.choices.verb(entry):
             return
         message = self.choices.chosen(entry)
         if message is None:
@@ -214,9 +224,10 @@ class Chooser(Live, Screen[None]):
 
     def _draw_keys(self, verb: str) -> None:
         running = self._act is not None and self._act.state == "running"
+        choose = [("enter", verb)] if verb else []
         keys = {
-            "list": [("enter", "Preview"), ("esc", "Back")],
-            "preview": [*([("enter", verb)] if verb else []), ("esc", "Back to the list")],
+            "list": [*([("enter", "Preview")] if self.choices.asks else choose), ("esc", "Back")],
+            "preview": [*choose, ("esc", "Back to the list")],
             "act": [("esc", self.choices.leaving if running else "Back to the list")],
         }[self._step]
         self.query_one(KeyBar).show([*keys, *self.choices.more_keys()])

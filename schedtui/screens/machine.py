@@ -47,6 +47,7 @@ class MachineChoices:
     """Every machine that could be watched, and which one is."""
 
     heading = "Machine"
+    asks = False
     act_title = ACT_TITLE
     empty = ""
     leaving = "Cancel"
@@ -99,11 +100,11 @@ class MachineChoices:
 
 
 class MachineScreen(Chooser):
-    """The machine switch."""
+    """The machine switch. It begins at the other machine, so that ``enter`` goes back and forth."""
 
     def __init__(self, current: str, *, act: Act | None = None) -> None:
         self._machines = MachineChoices(current)
-        super().__init__(self._machines, act=act)
+        super().__init__(self._machines, act=act, selected="lab" if current == "host" else "host")
 
     def show_machine(self, info: MachineInfo) -> None:
         """Another machine is watched; this screen is about to close, but a slow eye may still read it."""

@@ -23,6 +23,7 @@ class PresetChoices:
     """The library's presets, as they stand on one machine."""
 
     heading = "Presets"
+    asks = True
     act_title = ACT_TITLE
     empty = "The library holds no presets. The doctor (!) says what is wrong with it."
     leaving = "Leave it running"

@@ -138,7 +138,7 @@ async def test_a_lab_that_is_killed_is_said_to_be_gone_and_can_be_opened_again()
         await until(pilot, lambda: "That did not work" in screen_text(app), LAB_PATIENCE_S)
         await pilot.press("escape")
         assert "the last that was seen" in screen_text(app)
-        await pilot.press("m", "down", "enter", "enter")
+        await pilot.press("m", "down", "enter")
         await until(pilot, lambda: app.frame is not None, BOOT_PATIENCE_S)
         assert app.info.kind == "lab"
 
@@ -147,7 +147,7 @@ async def test_a_lab_that_opened_below_the_palette_is_there_when_the_palette_clo
     async with running() as (app, pilot):
         await live(app, pilot)
         app._kernel, app._cpus = kernel_image(DEFAULT), 2
-        await pilot.press("m", "down", "enter", "enter", "ctrl+p")
+        await pilot.press("m", "enter", "ctrl+p")
         await until(pilot, lambda: app.info.kind == "lab", BOOT_PATIENCE_S)
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.dashboard)
@@ -165,7 +165,7 @@ async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
         app._kernel, app._cpus = kernel_image(DEFAULT), 2
-        await pilot.press("m", "down", "enter", "enter")
+        await pilot.press("m", "enter")
         await until(pilot, lambda: len(app._opening_act.stages) > 1, LAB_PATIENCE_S)
         await pilot.press("escape")
         for thread in app._closers:

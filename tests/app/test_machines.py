@@ -20,17 +20,35 @@ async def test_lists_this_computer_the_lab_and_the_recordings(recording: Path) -
         assert "watched now" in shown
 
 
+async def test_the_other_machine_is_chosen_and_explained_before_anything_is_pressed() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await pilot.press("m")
+        await until(pilot, lambda: "A real Linux kernel with sched_ext" in " ".join(screen_text(app).split()))
+        assert app.screen.query_one("#choices").highlighted_option.id == "lab"
+
+
+async def test_choosing_the_machine_that_is_watched_changes_nothing() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        host = app.feed
+        await pilot.press("m", "up", "enter")
+        assert app.feed is host
+        assert not host.closed
+        assert app._opening is None
+
+
 async def test_goes_to_a_recording_and_back_with_the_keyboard(recording: Path) -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
         host = app.feed
-        await pilot.press("m", "end", "enter")
+        await pilot.press("m", "end")
         await until(pilot, lambda: "It plays at the pace" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: app.info.kind == "replay")
         await until(pilot, lambda: app.screen is app.dashboard)
         assert host.closed
-        await pilot.press("m", "home", "enter", "enter")
+        await pilot.press("m", "enter")
         await until(pilot, lambda: app.info.kind == "host")
         await until(pilot, lambda: app.screen is app.dashboard and app.frame is not None)
 
@@ -39,7 +57,7 @@ async def test_says_what_is_wrong_with_a_damaged_recording_and_keeps_the_machine
     recording.write_text(recording.read_text().replace('"cpus"', "cpus", 1))
     async with running() as (app, pilot):
         await live(app, pilot)
-        await pilot.press("m", "end", "enter", "enter")
+        await pilot.press("m", "end", "enter")
         await until(pilot, lambda: "What to do" in screen_text(app))
         assert recording.name in screen_text(app)
         assert app.info.kind == "host"
@@ -53,7 +71,7 @@ async def test_starting_on_a_damaged_recording_offers_the_other_machines(home: P
     damaged.write_bytes(b"\x00\x01not a recording\n")
     async with running(f"replay:{damaged}") as (app, pilot):
         await until(pilot, lambda: "damaged.jsonl" in screen_text(app))
-        await pilot.press("escape", "home", "enter", "enter")
+        await pilot.press("escape", "home", "enter")
         await until(pilot, lambda: app.info is not None and app.info.kind == "host")
 
 

@@ -31,7 +31,6 @@ SCREENS = {
     "presets": ["p"],
     "preset": ["p", "enter"],
     "machine": ["m"],
-    "lab": ["m", "down", "enter"],
     "workload": ["w"],
     "help": ["question_mark"],
     "doctor": ["exclamation_mark"],
