@@ -25,6 +25,7 @@ STATE = Path("/sys/kernel/sched_ext/state")
 SYSRQ = Path("/proc/sysrq-trigger")
 _LINK_PATIENCE_S = 1.0
 _PANIC_LIMIT_S = 10.0
+_RELEASE = "Choose a preset again (p): it asks, and releases the panic."
 
 Announce = Callable[[Event], None]
 
@@ -38,6 +39,8 @@ class SchedulerControl:
         self._loaded: LoadedScheduler | None = None
         self._policy = ""
         self._since: float | None = None
+        self._enable_seq = -1
+        """The kernel's count of enabled schedulers when ours was: tells ours from another program's."""
         self._latched = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
@@ -46,17 +49,16 @@ class SchedulerControl:
 
     def scheduler(self) -> Scheduler:
         """What the kernel reports now, with what only we know: the policy, since when, its statistics, the latch."""
-        found = read_scheduler()
+        found = msgspec.structs.replace(read_scheduler(), latched=self._latched)
         loaded = self._loaded
-        if loaded is None or found.sched_ext != "enabled":
-            return msgspec.structs.replace(found, latched=self._latched)
+        if found.sched_ext == "disabled" or found.enable_seq != self._enable_seq:
+            return found
         return msgspec.structs.replace(
             found,
             owner="schedtui",
             policy=self._policy,
             since=self._since,
-            statistics=loaded.statistics(),
-            latched=self._latched,
+            statistics=loaded.statistics() if loaded else {},  # none while panic has its link and it goes
         )
 
     def load(self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int) -> Scheduler:
@@ -71,7 +73,7 @@ class SchedulerControl:
         with self._turn:
             self._refuse_when_latched()
             if not allowed():
-                raise Interrupted(f"{policy} was not loaded: panic came first.")
+                raise Interrupted(f"{policy} was not loaded: panic came first.", _RELEASE)
             self._release("replaced")
             began = time.monotonic()
             try:
@@ -82,11 +84,14 @@ class SchedulerControl:
             except SchedtuiError as error:
                 self._say("bad", f"{policy} was not loaded: {error.message}", error.details)
                 raise
+            self._enable_seq = read_scheduler().enable_seq
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
                 self._release("panic")
-                raise Interrupted(f"Panic was pressed while {policy} was being loaded.", "")
+                raise Interrupted(
+                    f"Panic was pressed while {policy} was being loaded.", "Release it in the presets (p)."
+                )
             now = self.scheduler()
             self._say("good", f"{now.name} runs: the kernel took it in {time.monotonic() - began:.1f} s")
             return now
