@@ -26,7 +26,7 @@ from schedtui.backend.helper.control import SchedulerControl, become_realtime
 from schedtui.backend.helper.protocol import Reply, Request
 from schedtui.backend.model import Completed, Event, Frame, MachineInfo
 from schedtui.backend.probes.sampler import Sampler
-from schedtui.backend.workloads import Workloads
+from schedtui.backend.workloads import KINDS, Workloads
 
 _MAX_OUTPUT = 1 << 20
 _PIPE_BYTES = 1 << 16
@@ -183,11 +183,11 @@ class Server:
                 return Reply(request.id)
             case protocol.StartWorkload(kind=kind):
                 self._workloads.start(kind)
-                self._say(f"Load started: {kind}")
+                self._say(f"{KINDS[kind].partition(':')[0]} started")
                 return Reply(request.id)
             case protocol.StopWorkloads():
                 self._workloads.stop()
-                self._say("Loads stopped")
+                self._say("All loads stopped")
                 return Reply(request.id)
             case protocol.Run(command=command, timeout_s=timeout_s):
                 return Reply(request.id, completed=self._run(command, timeout_s))
