@@ -7,6 +7,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "_shipped"
+_NO_HOME = Path("/nonexistent")
 
 
 def shipped(name: str) -> Path:
@@ -20,8 +21,17 @@ def shipped(name: str) -> Path:
 
 def _home(variable: str, fallback: str) -> Path:
     value = os.environ.get(variable, "")
-    base = Path(value) if value.startswith("/") else Path.home() / fallback
+    base = Path(value) if value.startswith("/") else _user_home() / fallback
     return base / "schedtui"
+
+
+def _user_home() -> Path:
+    """For a user who has none, a folder that nobody has: what must be kept says that it cannot be."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return _NO_HOME
+    return home if home.is_absolute() else _NO_HOME
 
 
 def cache_dir() -> Path:

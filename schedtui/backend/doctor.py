@@ -108,7 +108,7 @@ def _kvm() -> Finding:
 
 def _kvm_answers() -> list[bool]:
     """What the lab found when it tried, for each QEMU."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         content = (cache_dir() / "lab" / "kvm.json").read_bytes()
         return list(msgspec.json.decode(content, type=dict[str, bool]).values())
     return []
@@ -141,9 +141,9 @@ def _library() -> Iterator[Finding]:
 
 def _cache() -> Finding:
     folder = cache_dir()
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
     if not os.access(existing, os.W_OK | os.X_OK):
-        remedy = f"Make {existing} writable, or set XDG_CACHE_HOME to a folder that is"
+        remedy = "Set XDG_CACHE_HOME to a folder of your own"
         return Finding(name="cache", ok=False, state=f"{folder} is not writable", remedy=remedy, needed_for="the lab")
     free = shutil.disk_usage(existing).free
     enough = free >= SPACE_WANTED

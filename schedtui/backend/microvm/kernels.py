@@ -82,8 +82,10 @@ def find_kernel(explicit: Path | None, progress: Progress) -> Kernel:
 
 def cached_kernels() -> list[Kernel]:
     """The kernels fetched before, newest first."""
-    images = _kernel_folder().glob("[0-9]*/vmlinuz")
-    found = [Kernel(image, image.parent.name, "fetched from Debian") for image in images]
+    found = []
+    with contextlib.suppress(PermissionError):  # somebody else's folder
+        images = _kernel_folder().glob("[0-9]*/vmlinuz")
+        found = [Kernel(image, image.parent.name, "fetched from Debian") for image in images]
     return sorted(found, key=lambda each: _version(each.release), reverse=True)
 
 

@@ -30,6 +30,7 @@ _Stage = Callable[[str], None]
 _NEEDED_BYTES = 900 << 20
 _KEPT = 6
 _KVM_LIMIT_S = 25
+_UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -101,8 +102,11 @@ class Snapshots:
 
     def _make_folder(self) -> None:
         try:
+            str(self.folder).encode()  # QEMU's monitor speaks nothing else
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(f"{self.folder} is not writable")
+        except (OSError, UnicodeEncodeError) as error:
             raise LabFailed(
                 f"The cache folder cannot be used: {error}.", "Set XDG_CACHE_HOME to a folder you own."
             ) from error
@@ -112,7 +116,7 @@ class Snapshots:
             meta = msgspec.json.decode((place / "meta.json").read_bytes(), type=Meta)
             found = (place / "snapshot").stat()
             initrd = (place / "initrd").is_file()
-        except (OSError, msgspec.DecodeError):
+        except _UNREADABLE:
             return None
         same = (found.st_size, found.st_mtime_ns) == (meta.snapshot_bytes, meta.snapshot_mtime_ns)
         return meta if same and initrd else None
@@ -187,7 +191,7 @@ class Snapshots:
     def _kvm_answers(self) -> dict[str, bool]:
         try:
             return msgspec.json.decode((self.folder / "kvm.json").read_bytes(), type=dict[str, bool])
-        except (OSError, msgspec.DecodeError):
+        except _UNREADABLE:
             return {}
 
     def _remember_kvm(self, qemu: Path, *, works: bool) -> None:
@@ -216,11 +220,12 @@ class Snapshots:
                 shutil.rmtree(each, ignore_errors=True)
 
     def _prune(self, newest: str) -> None:
-        places = [each for each in self.folder.iterdir() if (each / "meta.json").exists() and each.name != newest]
-        places.sort(key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in places[_KEPT - 1 :]:
-            shutil.rmtree(old, ignore_errors=True)
-            (self.folder / f"{old.name}.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another schedtui tidies at the same time
+            places = [each for each in self.folder.iterdir() if (each / "meta.json").exists() and each.name != newest]
+            places.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+            for old in places[_KEPT - 1 :]:
+                shutil.rmtree(old, ignore_errors=True)
+                (self.folder / f"{old.name}.lock").unlink(missing_ok=True)
 
 
 def _without_sched_ext(kernel: Path) -> KernelUnsuitable:
@@ -244,7 +249,7 @@ def _key(shape: Shape, accelerator: str) -> str:
         " ".join(GuestConfig(Path(), Path(), Path(), shape.cpus, shape.memory_mib, accelerator).arguments()),
         shape.plan.digest(),
     ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:24]
 
 
 def _kvm_key(qemu: Path) -> str:
