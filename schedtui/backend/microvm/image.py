@@ -6,6 +6,7 @@ The guest needs no distribution, because the kernel can start a Python script. W
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -27,6 +28,7 @@ SITE = "/schedtui"
 """Where our own modules lie in the guest."""
 PROBE = f"{SITE}/wakeup_latency.bpf.o"
 
+_INSTALL_LDD = "Debian, Ubuntu: the package libc-bin · Fedora: glibc-common · Arch: glibc"
 _PYTHON = Path(sys.executable).resolve()
 _SKIPPED_FOLDERS = frozenset(
     {
@@ -69,7 +71,7 @@ class ImagePlan:
         total = hashlib.sha256()
         for target, source in sorted(self.copied.items()):
             found = source.stat()
-            total.update(f"{target}\0{source}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+            total.update(f"{target}\0{source}\0{found.st_size}\0{found.st_mtime_ns}\n".encode(errors="surrogateescape"))
         for target, data in sorted(self.made.items()):
             total.update(f"{target}\0{hashlib.sha256(data).hexdigest()}\n".encode())
         for target, link in sorted(self.links.items()):
@@ -116,7 +118,9 @@ def _applets(busybox: Path) -> list[str]:
 
 def library_path(name: str) -> Path:
     """Where the dynamic linker finds a shared library. Raises MissingTool."""
-    listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
+    listed = ""
+    with contextlib.suppress(FileNotFoundError):
+        listed = _said_by("/sbin/ldconfig", "-p")
     for line in listed.splitlines():
         words = line.split()
         if words and words[0] == name and Path(words[-1]).exists():
@@ -182,7 +186,7 @@ def _our_modules(package: Path) -> Iterator[Path]:
     for name in ("__init__", "errors", "histogram", "model", "workloads"):
         yield backend / f"{name}.py"
     for folder in ("bpf", "helper", "probes"):
-        yield from sorted((backend / folder).glob("*.py"))
+        yield from sorted((backend / folder).glob("[!.]*.py"))
 
 
 def _is_elf_name(path: Path) -> bool:
@@ -194,7 +198,10 @@ def _needed_libraries(binaries: Iterable[Path]) -> list[Path]:
     names = [str(path) for path in binaries]
     if not names:
         return []
-    listed = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False).stdout
+    try:
+        listed = _said_by("ldd", *names)
+    except FileNotFoundError:
+        raise MissingTool("ldd is not in PATH; it tells which libraries the lab's guest needs.", _INSTALL_LDD) from None
     found: dict[Path, None] = {}
     for line in listed.splitlines():
         if line.startswith(("\t", " ")):
@@ -202,6 +209,12 @@ def _needed_libraries(binaries: Iterable[Path]) -> list[Path]:
                 if word.startswith("/") and not word.endswith(":"):
                     found[Path(word)] = None
     return list(found)
+
+
+def _said_by(program: str, *arguments: str) -> str:
+    """Raises FileNotFoundError."""
+    done = subprocess.run([program, *arguments], capture_output=True, check=False)
+    return os.fsdecode(done.stdout)
 
 
 def probe_source() -> Path:
