@@ -131,4 +131,11 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    return msgspec.json.format(msgspec.json.encode(data, enc_hook=os.fspath), indent=2).decode()
+    try:
+        encoded = msgspec.json.encode(data, enc_hook=os.fspath)
+    except UnicodeEncodeError:  # a file's name that is not UTF-8; msgspec cannot be told to replace
+        import json
+
+        plain = msgspec.to_builtins(data, enc_hook=os.fspath)
+        encoded = json.dumps(plain, ensure_ascii=False).encode(errors="replace")
+    return msgspec.json.format(encoded, indent=2).decode()

@@ -179,7 +179,13 @@ def _checked_number(tunable: Tunable, value: Setting) -> int:
 
 
 def _checked_text(tunable: Tunable, value: Setting) -> str:
-    if not isinstance(value, str) or "\0" in value or len(value.encode()) > (tunable.max_length or 0):
+    if not isinstance(value, str) or "\0" in value:
+        raise _out_of_range(tunable, value)
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError:  # bytes of a command line that are not UTF-8
+        raise _out_of_range(tunable, value) from None
+    if length > (tunable.max_length or 0):
         raise _out_of_range(tunable, value)
     return value
 
@@ -288,6 +294,8 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
         raise _Wrong(f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _Wrong("is not UTF-8 text") from error
+    except RecursionError as error:
+        raise _Wrong("is not TOML that can be read: its values are nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line (\d+)", str(error))
         what = re.sub(r" \(at .*\)", "", str(error))
