@@ -201,7 +201,8 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def _read_header(path: Path, line: bytes) -> Header:
     try:
         header = _headers.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = _absurdity(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(
             f"{path} is not a recording of schedtui: {error}.", "Name a file that schedtui record made."
         ) from error
@@ -212,7 +213,7 @@ def _read_header(path: Path, line: bytes) -> Header:
             f"{path} is a recording of version {header.version}; this schedtui plays version {VERSION}.",
             "Update schedtui, or record it again.",
         )
-    what = _absurdity(line) or ("" if 0 <= header.recorded < 1e10 else f"it was recorded at {header.recorded}")
+    what = what or ("" if 0 <= header.recorded < 1e10 else f"it was recorded at {header.recorded}")
     if what or len(header.info.cpus) > MAX_CPUS:
         raise _bad(path, 1, what or f"a machine with more than {MAX_CPUS} CPUs")
     return header
