@@ -6,6 +6,7 @@ imported by the command that needs them, because start-up time is a budget.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -275,7 +276,9 @@ def record(
 ) -> None:
     """Write what is seen of a machine to FILE; “--machine replay:FILE” plays it."""
     console = Console(as_json)
-    if file.exists() and not overwrite:
+    if not 0.1 <= interval <= 60:
+        raise click.UsageError("--interval goes from 100ms to 60s.")
+    if os.access(file, os.F_OK) and not overwrite:
         raise BadFile(f"{file} exists already.", "Give another name, or --overwrite.")
     if settings and not name:
         raise click.UsageError("--set needs --apply.")
