@@ -85,7 +85,7 @@ class Spawner:
 
         self._jobs.put((start, answer))
         result = answer.get()
-        if isinstance(result, OSError):
+        if isinstance(result, Exception):
             raise result
         process: subprocess.Popen[bytes] = result
         return process
@@ -95,7 +95,7 @@ class Spawner:
             job, answer = self._jobs.get()
             try:
                 answer.put(job())
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits for the answer raises it
                 answer.put(error)
 
 
