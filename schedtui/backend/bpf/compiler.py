@@ -120,7 +120,7 @@ def _version_of(clang: str, folder: Path) -> str:
     with contextlib.suppress(OSError):
         real = Path(clang).resolve(strict=True)
         status = real.stat()
-        identity = f"{real} {status.st_size} {status.st_mtime_ns}"
+        identity = f"{clang} {real} {status.st_size} {status.st_mtime_ns}"
         entry = folder / f"clang-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         known = _read_entry(entry)
         if known is not None:
