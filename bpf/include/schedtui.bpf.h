@@ -473,6 +473,14 @@ enum scx_exit_code {
 #define __scx_enq_flag(flag)                                               \
 	(bpf_core_enum_value_exists(enum scx_enq_flags, flag) ?            \
 		 (u64)bpf_core_enum_value(enum scx_enq_flags, flag) : 0ULL)
+
+/* Whether select_cpu() was asked before this enqueue(); before 6.13 it always was. */
+static __always_inline bool __COMPAT_is_enq_cpu_selected(u64 enq_flags)
+{
+	return !bpf_core_enum_value_exists(enum scx_enq_flags, SCX_ENQ_CPU_SELECTED) ||
+	       (enq_flags & __scx_enq_flag(SCX_ENQ_CPU_SELECTED));
+}
+
 #define SCX_ENQ_HEAD __scx_enq_flag(SCX_ENQ_HEAD)
 #define SCX_ENQ_CPU_SELECTED __scx_enq_flag(SCX_ENQ_CPU_SELECTED)
 
@@ -819,9 +827,6 @@ static __always_inline void scx_bpf_reenqueue_local(void)
 #define __COMPAT_scx_bpf_pick_any_cpu_node(mask, node, flags)                                         \
 	(bpf_ksym_exists(scx_bpf_pick_any_cpu_node) ? scx_bpf_pick_any_cpu_node(mask, node, flags) :   \
 						      scx_bpf_pick_any_cpu(mask, flags))
-#define __COMPAT_is_enq_cpu_selected(enq_flags)                                        \
-	(bpf_core_enum_value_exists(enum scx_enq_flags, SCX_ENQ_CPU_SELECTED) ?        \
-		 !!((enq_flags) & SCX_ENQ_CPU_SELECTED) : true)
 
 /* ---- declaring a policy ------------------------------------------------------------------------------- */
 

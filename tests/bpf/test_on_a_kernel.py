@@ -76,6 +76,18 @@ def test_a_source_written_for_the_headers_of_6_12_runs(each_kernel: LabMachine, 
     assert each_kernel.unload().sched_ext == "disabled"
 
 
+def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each_kernel: LabMachine) -> None:
+    obj = compile_bpf(SOURCES / "all_forms.bpf.c")
+    each_kernel.load("forms", obj, {})
+
+    assert "short" in output_of(each_kernel, SHORT_AND_LONG)
+
+    running = next(each_kernel.frames(0.5)).scheduler
+    assert (running.sched_ext, running.policy) == ("enabled", "forms")
+    assert running.statistics["nr_walked"] > 0
+    each_kernel.unload()
+
+
 def test_a_named_long_job_runs_beside_the_short_ones_and_not_after_them(lab: LabMachine) -> None:
     assert output_of(lab, SHORT_AND_LONG).split()[-1] == "long", "shared evenly, the long job ends last"
 
