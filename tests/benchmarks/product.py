@@ -55,6 +55,8 @@ def dashboard_cost(seconds: float = 20) -> tuple[float, float]:
         before = sum(_cpu_s(each) for each in family)
         began = time.monotonic()
         terminal.drain(seconds)
+        if family[0].status() == psutil.STATUS_ZOMBIE:
+            raise click.ClickException("The program ended while it was measured.")
         used = sum(_cpu_s(each) for each in family) - before
         return 100 * used / (time.monotonic() - began), sum(each.memory_info().rss for each in family) / 1e6
     finally:
