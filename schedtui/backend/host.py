@@ -44,8 +44,10 @@ class HostMachine:
         if self._info is None:
             began = time.monotonic()
             progress("Looking at this computer", 0.0)
-            self._info = _describe(self._root)
-            self._sampler = make_sampler(root=self._root)
+            with self._sampling:  # two threads may open it at once, and one sampler would be left over
+                if self._info is None:
+                    self._sampler = make_sampler(root=self._root)
+                    self._info = _describe(self._root)
             progress("Ready", time.monotonic() - began)
         return self._info
 
