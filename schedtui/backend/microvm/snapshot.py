@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
+from schedtui.backend.errors import KernelUnsuitable, LabFailed, MissingTool, SchedtuiError
 from schedtui.backend.helper.protocol import Reply
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.guest import Guest, restore, wait_for_agent
@@ -168,9 +169,10 @@ class Snapshots:
                 raise _without_sched_ext(config.kernel)
             stage("snapshot: saving")
             guest.qemu.save(snapshot)
-        except SchedtuiError:
-            if not kvm or guest is not None:
-                raise
+        except SchedtuiError as error:
+            killed = qemu is not None and qemu.process.poll() == -signal.SIGKILL
+            if not kvm or guest is not None or killed or isinstance(error, MissingTool):
+                raise  # no fault of KVM's, which is remembered
             self._remember_kvm(config.qemu, works=False)
             return None
         finally:
