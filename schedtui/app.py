@@ -64,7 +64,6 @@ class SchedtuiApp(App[None]):
     TITLE = "schedtui"
     CSS_PATH = "screens/dashboard.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-comfortable"), (160, "-wide")]  # noqa: RUF012  Textual declares it as no ClassVar
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall"), (50, "-very-tall")]  # noqa: RUF012
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f12", "panic", "Panic", priority=True, system=True),

@@ -33,6 +33,12 @@ from schedtui.widgets.workload import WorkloadPanel
 SMALLEST = (80, 24)
 FEW_CPUS_SHARE = 0.25
 """A list of CPUs that takes no more of the terminal's height than this leaves room for another panel below it."""
+LINES_A_CPU = (5, 4, 3)
+"""With its recent use below it, and a blank between; else one line."""
+LEAST_WAITERS = 6
+NOTICE_LINES = 2
+HAPPENINGS = ((50, 12), (32, 7), (0, 4))
+"""From how many lines of a terminal on “What happened” has how many."""
 KEYS = (
     ("p", "Presets"),
     ("m", "Machine"),
@@ -107,11 +113,15 @@ class Dashboard(Live, Screen[None]):
         if self._info is None:
             return
         compact = height < COMPACT_BELOW
-        lines = max(1, len(self._info.cpus)) + (1 if compact else 2)
-        few = lines <= height * FEW_CPUS_SHARE
-        self.set_class(few, "-few-cpus")
+        cpus, frame = max(1, len(self._info.cpus)), 1 if compact else 2
         pressure = 4 if compact else 6
-        rows = (str(lines), "1fr", str(pressure)) if few else ("3fr", "1fr", str(pressure))
+        happenings = next(lines for least, lines in HAPPENINGS if height >= least)
+        few = cpus + frame <= height * FEW_CPUS_SHARE
+        self.set_class(few, "-few-cpus")
+        others = 2 + NOTICE_LINES + happenings + pressure + LEAST_WAITERS + frame
+        lines = next((cpus * each - 1 for each in LINES_A_CPU if cpus * each - 1 + frame <= height - others), cpus)
+        rows = (str(lines + frame), "1fr", str(pressure)) if few else ("3fr", "1fr", str(pressure))
+        self.query_one("#happenings").styles.height = happenings
         self.query_one("#panels").styles.grid_rows = " ".join(rows)
 
     def on_event_panel_opened(self, message: EventPanel.Opened) -> None:

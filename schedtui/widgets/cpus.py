@@ -184,8 +184,8 @@ class CpuPanel(Panel):
     def _bars(self, cpus: Sequence[int], width: int, height: int) -> list[Line] | None:
         """A bar for every CPU, in the fewest columns; None when they do not fit."""
         label = len(str(cpus[-1]))
-        if 2 * len(cpus) <= height:
-            return self._with_history(cpus, width, height // len(cpus))
+        if 2 * len(cpus) <= height + 1:
+            return self._with_history(cpus, width, (height + 1) // len(cpus))
         for columns in range(1, len(cpus) + 1):
             rows = -(-len(cpus) // columns)
             cell = (width - _COLUMN_GAP * (columns - 1)) // columns

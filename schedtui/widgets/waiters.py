@@ -42,14 +42,17 @@ class WaitersPanel(Panel):
         self.note = f"{len(frame.waiters) - height} more" if len(frame.waiters) > height else ""
         pid = max(5, *(len(str(task.pid)) for task in frame.waiters))
         with_p99 = width >= 70 and any(task.latency_p99_us is not None for task in frame.waiters)
-        return [self._line(task, pid, with_p99, width) for task in frame.waiters[:height]]
+        shown = frame.waiters[:height]
+        room = width - _NAME - pid - 2 - _WAIT
+        with_bar = room >= (2 * _BAR if any(task.detail for task in shown) else _BAR)
+        return [self._line(task, pid, with_bar, with_p99, width) for task in shown]
 
-    def _line(self, task: TaskWait, pid: int, with_p99: bool, width: int) -> Line:
+    def _line(self, task: TaskWait, pid: int, with_bar: bool, with_p99: bool, width: int) -> Line:
         """Name, pid, bar, waiting time, and what the task belongs to."""
         name = min(_NAME, max(8, width - pid - _WAIT - 3))
         line: Line = [(fit(task.name, name), "text"), (f" {task.pid:>{pid}} ", "muted")]
         room = width - name - pid - 2 - _WAIT
-        if room >= 2 * _BAR:
+        if with_bar:
             line += wait_bar(task.wait_ms_per_s, _BAR, self.glyphs)
             room -= _BAR
         line.append((f"{digits(task.wait_ms_per_s):>{_WAIT}}", "wait" if task.wait_ms_per_s >= 100 else "strong"))

@@ -13,7 +13,10 @@ from schedtui.widgets.events import EventPanel
 from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.header import HeaderBar
 from schedtui.widgets.latency import LatencyPanel
+from schedtui.widgets.waiters import WaitersPanel
+from schedtui.widgets.workload import WorkloadPanel
 from tests.app.conftest import live, running, screen_text, text_of, until
+from tests.recordings.pictures import Pictured
 
 
 async def test_is_alive_with_this_computers_cpus() -> None:
@@ -102,3 +105,27 @@ async def test_a_latency_that_is_shown_was_measured() -> None:
         else:
             assert len(app.frame.latency.histogram) <= SLOTS
             assert "p99" in panel
+
+
+@pytest.mark.parametrize("size", [(120, 40), (200, 60)])
+async def test_few_cpus_show_their_recent_use_and_leave_room_for_those_who_wait(size: tuple[int, int]) -> None:
+    app = Pictured("busy-4-interactive", 10)
+    try:
+        async with app.run_test(size=size) as pilot:
+            await app.played(pilot)
+            cpus, waiters = app.dashboard.query_one(CpuPanel), app.dashboard.query_one(WaitersPanel)
+            assert cpus.size.height - 2 >= 4 * 3 - 1
+            assert waiters.size.height - 2 >= 6
+    finally:
+        app.close_machines()
+
+
+async def test_at_the_smallest_size_four_cpus_take_a_line_each() -> None:
+    app = Pictured("busy-4-interactive", 10)
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.played(pilot)
+            assert app.dashboard.query_one(CpuPanel).size.height == 1 + 4
+            assert "late" in text_of(app.dashboard.query_one(WorkloadPanel))
+    finally:
+        app.close_machines()
