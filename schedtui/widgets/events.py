@@ -20,6 +20,8 @@ from schedtui.widgets.units import fit
 HISTORY = 500
 _CLOCK = 8
 _INDENT = _CLOCK + 3
+_NARROW, _NARROW_INDENT = 60, 3
+"""In so few cells a sentence goes on nearly at the left side, so that more of it can be read."""
 
 
 class EventPanel(Panel, can_focus=True):
@@ -120,9 +122,12 @@ class EventPanel(Panel, can_focus=True):
         }[event.kind]
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
         role = "cursor" if chosen else "bad" if event.kind == "bad" else "text"
-        parts = textwrap.wrap(event.text, max(10, width - _INDENT)) or [""]
+        indent = _INDENT if width >= _NARROW else _NARROW_INDENT
+        room = max(10, width - indent)
+        parts = textwrap.wrap(event.text, room, initial_indent=" " * (_INDENT - indent)) or [""]
+        parts[0] = parts[0][_INDENT - indent :]
         if chosen:
-            parts = [fit(part, width - _INDENT) for part in parts]
+            parts = [fit(part, width - (indent if number else _INDENT)) for number, part in enumerate(parts)]
         first: Line = [(f"{clock} ", "muted"), (f"{sign} ", event.kind), (parts[0], role)]
-        more: list[Line] = [[(" " * _INDENT, "text"), (part, role)] for part in parts[1:]]
+        more: list[Line] = [[(" " * indent, "text"), (part, role)] for part in parts[1:]]
         return [first, *more]

@@ -89,8 +89,24 @@ def test_a_load_shows_what_it_measures_and_without_any_the_hint() -> None:
     panel = WorkloadPanel("w starts one")
     panel.show(frame())
     assert text(panel.draw(60, 2)) == ["w starts one"]
-    panel.show(frame(workloads=[WorkloadStatus(kind="frames", tasks=2, metrics={"late_frames": 3.0})]))
-    assert text(panel.draw(60, 2))[0].split() == ["▸", "frames", "2", "tasks", "3.0", "late", "frames"]
+    panel.show(frame(workloads=[WorkloadStatus(kind="frames", tasks=2, metrics={"late_ends": 3.0})]))
+    assert text(panel.draw(60, 2)) == ["▸ frames 3.0 late ends · 2 tasks"]
+
+
+def test_a_load_tells_what_matters_first_and_leaves_out_what_does_not_fit() -> None:
+    panel = WorkloadPanel()
+    frames = WorkloadStatus(
+        kind="frames", tasks=1, metrics={"frames": 1332.0, "late_percent": 21.4, "frame_p99_ms": 54.2}
+    )
+    forks = WorkloadStatus(kind="forks", tasks=8, metrics={"jobs_per_s": 34.1})
+    panel.show(frame(workloads=[frames, forks]))
+    assert text(panel.draw(80, 2)) == [
+        "▸ frames 21 % late · p99 54 ms · 1.3k frames · 1 task",
+        "▸ forks  34 jobs/s · 8 tasks",
+    ]
+    assert text(panel.draw(44, 2))[0] == "▸ frames 21 % late · p99 54 ms · 1.3k frames"
+    assert text(panel.draw(30, 2))[0] == "▸ frames 21 % late · p99 54 ms"
+    assert text(panel.draw(20, 2)) == ["▸ frames 21 % late", "▸ forks  34 jobs/s"]
 
 
 def event(number: int, details: str = "") -> Event:
@@ -109,7 +125,10 @@ def test_a_long_event_wraps_under_its_text() -> None:
     panel = EventPanel()
     panel.add([Event(time=NOW, kind="bad", text="one two three four five six seven eight nine ten")])
     lines = text(panel.draw(30, 6))
-    assert len(lines) > 1 and lines[1].startswith(" " * 11) and lines[0][9] == "✗"
+    assert len(lines) > 1 and lines[1].startswith("   ") and lines[0][9] == "✗"
+    panel.add([Event(time=NOW, kind="bad", text="a sentence that goes on and on " * 4)])
+    wide = text(panel.draw(60, 6))
+    assert wide[1].startswith(" " * 11)
 
 
 async def test_with_the_focus_events_scroll_and_enter_opens_the_chosen_one() -> None:
