@@ -125,6 +125,16 @@ def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: 
     assert not list((own_cache / "lab").glob(".building-*"))
 
 
+def test_whoever_looks_again_later_sees_nothing_old(lab: LabMachine) -> None:
+    frames = lab.frames(0.1)
+    next(frames)
+    del frames
+    lab.run(["sleep", "1"], 20)
+    then = float(lab.run(["python3", "-c", "import time; print(time.time())"], 20).output)
+
+    assert next(lab.frames(0.1)).time > then
+
+
 def test_kill_9_of_qemu_ends_the_stream_with_a_sentence(lab: LabMachine) -> None:
     frames = lab.frames(0.2)
     next(frames)

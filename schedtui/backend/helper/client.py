@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-from schedtui.backend.errors import BadMessage, HelperGone
+from schedtui.backend.errors import BadMessage, HelperGone, SchedtuiError
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.protocol import Body, Reply, Request
 from schedtui.backend.model import Frame
 
 _FRAMES_KEPT = 16
+_UNSUBSCRIBE_S = 2
 _SEND_LIMIT_S = 10
 """A helper that takes nothing for so long has stopped."""
 
@@ -36,6 +37,7 @@ class HelperClient:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_LIMIT_S, 0))
         self._gone: HelperGone | None = None
         self._interval_s = 0.0
+        self._stream = object()
         self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
         threading.Thread(target=self._read, name="helper-client", daemon=True).start()
 
@@ -69,11 +71,21 @@ class HelperClient:
         return self.call(protocol.Hello(protocol.VERSION, time.time_ns()), timeout_s)
 
     def frames(self, interval_s: float) -> Iterator[Frame]:
-        """Frames until the connection ends. Raises HelperGone when it ends by itself."""
+        """Frames from now until the connection ends. Raises HelperGone when it ends by itself."""
+        with contextlib.suppress(queue.Empty):  # the last of an earlier stream
+            while self._frames.get_nowait() is not None:
+                pass
+        stream = self._stream = object()
         self._interval_s = interval_s
         self.call(protocol.Subscribe(interval_s))
-        while (frame := self._frames.get()) is not None:
-            yield frame
+        try:
+            while (frame := self._frames.get()) is not None:
+                yield frame
+        finally:
+            if self._stream is stream:  # else somebody else looks already
+                self._interval_s = 0.0
+                with contextlib.suppress(SchedtuiError):
+                    self.call(protocol.Subscribe(0), _UNSUBSCRIBE_S)
         if self._gone and self._gone.message:
             raise self._gone
 
