@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,6 @@ from schedtui.backend.bpf.compiler import find_clang
 from schedtui.backend.errors import LabFailed, MissingTool
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.image import find_busybox
-from schedtui.paths import cache_dir
 
 OLDEST_QEMU = 9
 """QEMU 7.2 once crashed a guest while a scheduler was enabled (int3 in patched text)."""
@@ -138,10 +138,12 @@ def _install_now(lacking: list[Need], where: Distribution, stage: Callable[[str]
         release = f"{where.codename}-backports"
         main = archives[0]
         archives.append(Source(main.uris, (release,), main.components, main.options))
-    apt = Apt(cache_dir() / "apt" / "lab-tools", archives)
-    apt.update()
-    stage(f"installing: {' '.join(names)}")
-    apt.install(names, lambda words: stage(f"installing: {words}"), release=release, simulate=simulate)
+    # Root writes here, so not into a cache folder that may be a user's (sudo keeps HOME on some machines).
+    with tempfile.TemporaryDirectory(prefix="schedtui-apt-") as folder:
+        apt = Apt(Path(folder), archives)
+        apt.update()
+        stage(f"installing: {' '.join(names)}")
+        apt.install(names, lambda words: stage(f"installing: {words}"), release=release, simulate=simulate)
     return names
 
 

@@ -74,7 +74,7 @@ class SchedulerControl:
             self._refuse_when_latched()
             if not allowed():
                 raise Interrupted(f"{policy} was not loaded: panic came first.", _RELEASE)
-            self._release("replaced")
+            self._release()
             began = time.monotonic()
             try:
                 loaded = load_scheduler(obj, settings, may_attach=allowed)
@@ -88,7 +88,7 @@ class SchedulerControl:
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
-                self._release("panic")
+                self._release()
                 raise Interrupted(
                     f"Panic was pressed while {policy} was being loaded.", "Release it in the presets (p)."
                 )
@@ -100,7 +100,7 @@ class SchedulerControl:
         """Back to the kernel's own scheduler, when what runs is ours."""
         with self._turn:
             name = self._policy
-            if self._release("unloaded"):
+            if self._release():
                 self._say("info", f"{name} was unloaded: {self.scheduler().name} runs")
             return self.scheduler()
 
@@ -149,7 +149,7 @@ class SchedulerControl:
         """Let go of whatever runs."""
         self._latched = True
         with self._turn:
-            self._release("closed")
+            self._release()
 
     def _refuse_when_latched(self) -> None:
         if self._latched:
@@ -158,7 +158,7 @@ class SchedulerControl:
                 "Open the presets and press enter on one: it asks, and releases it.",
             )
 
-    def _release(self, _why: str) -> bool:
+    def _release(self) -> bool:
         loaded, self._loaded = self._loaded, None
         if loaded is None:
             return False

@@ -38,7 +38,7 @@ _FIRST_FRAME_S = 0.25
 
 @dataclass(frozen=True)
 class Channel:
-    """One client: two descriptors (they may be the same) and how it greets."""
+    """One client: two descriptors, which may be the same."""
 
     read_fd: int
     write_fd: int
