@@ -140,7 +140,13 @@ class SchedtuiApp(App[None]):
     def note(self, kind: EventKind, text: str, details: str = "") -> None:
         """A line in “What happened”."""
         if self.is_running:
-            self.dashboard.note(Event(time=time.time(), kind=kind, text=text, details=details))
+            self.dashboard.note(Event(time=self._now(), kind=kind, text=text, details=details))
+
+    def _now(self) -> float:
+        """The time on the watched machine: in a recording it is when that was recorded."""
+        if self.frame is not None and self.info is not None and self.info.kind == "replay":
+            return self.frame.time
+        return time.time()
 
     # Panic
 

@@ -55,6 +55,8 @@ class MachineChoices:
     def __init__(self, current: str) -> None:
         self.current = current
         self._recordings = {f"replay:{path}": path for path in recordings()}
+        if current.startswith("replay:"):
+            self._recordings.setdefault(current, Path(current.removeprefix("replay:")))
 
     def entries(self) -> list[Entry]:
         """Host, lab and the recordings."""

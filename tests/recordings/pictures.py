@@ -13,6 +13,8 @@ from textual.pilot import Pilot
 
 import schedtui
 from schedtui.app import SchedtuiApp
+from schedtui.backend.machine import Progress
+from schedtui.backend.model import MachineInfo
 from schedtui.backend.replay import ReplayMachine
 from schedtui.feed import Feed
 
@@ -21,15 +23,25 @@ PATIENCE_S = 30.0
 _FONT_FACE = re.compile(r"\s*@font-face\s*\{[^}]*\}")
 
 
+class AsRecorded(ReplayMachine):
+    """A recording that does not say that it is one: for pictures of what a lab offers."""
+
+    def open(self, progress: Progress) -> MachineInfo:
+        """The machine as it was when it was recorded."""
+        super().open(progress)
+        return self._opened().header.info
+
+
 class Pictured(SchedtuiApp):
-    """The program, playing ``frames`` frames of a recording of this folder."""
+    """The program, playing ``frames`` frames of a recording of this folder; with ``live``, as if its lab were there."""
 
     CSS_PATH: ClassVar[list[Path]] = [Path(schedtui.__file__).parent / SchedtuiApp.CSS_PATH]
 
-    def __init__(self, recording: str, frames: int, *, theme: str = "schedtui-dark") -> None:
-        machine = ReplayMachine(FOLDER / f"{recording}.jsonl.gz", until=frames)
+    def __init__(self, recording: str, frames: int = 20, *, theme: str = "schedtui-dark", live: bool = False) -> None:
+        file = FOLDER / f"{recording}.jsonl.gz"
+        machine = (AsRecorded if live else ReplayMachine)(file, until=frames)
         machine.open(lambda _text, _seconds: None)
-        feed = Feed(f"replay:{recording}", machine)
+        feed = Feed("lab" if live else f"replay:{file.name}", machine)
         super().__init__(feed, theme=theme)
         self._frames_wanted = frames
         feed.start()

@@ -1,0 +1,112 @@
+"""Pictures of the screens, from recordings made in the lab: at three sizes, in three themes, and in ASCII.
+
+A picture that differs is shown in snapshot_report.html; ``pytest tests/app/test_pictures.py --snapshot-update`` takes
+all anew. They show the library's words, so they change with those.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from textual.pilot import Pilot
+
+from schedtui.widgets.glyphs import choose_glyphs
+from tests.app.conftest import screen_text, until
+from tests.recordings.pictures import Pictured
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+COMFORTABLE = (120, 40)
+RECORDINGS = {"idle-4": 20, "busy-4-eevdf": 25, "busy-4-interactive": 40, "thrown-out": 12, "busy-64": 20}
+SEEN = "busy-4-interactive"
+
+Compare = Callable[..., bool]
+Take = Callable[..., bool]
+
+
+@pytest.fixture(autouse=True)
+def the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pictures know no time zone, no locale and no wish for other colours."""
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("SCHEDTUI_ASCII", "0")
+    for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    time.tzset()
+    choose_glyphs.cache_clear()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+    choose_glyphs.cache_clear()
+
+
+@pytest.fixture
+def looks_as_before(snap_compare: Compare) -> Take:
+    """Plays the recording, presses keys, waits until words and widget are there, and compares the picture."""
+
+    def take(
+        app: Pictured, *keys: str, size: tuple[int, int] = COMFORTABLE, words: str = "F12", widget: str = "*"
+    ) -> bool:
+        async def go(pilot: Pilot[None]) -> None:
+            await app.played(pilot)
+            await pilot.press(*keys)
+            await until(pilot, lambda: words in " ".join(screen_text(app).split()))
+            await until(pilot, lambda: bool(app.screen.query(widget)))
+
+        try:
+            return snap_compare(app, terminal_size=size, run_before=go)
+        finally:
+            app.close_machines()
+
+    return take
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_dashboard(looks_as_before: Take, name: str, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured(name, RECORDINGS[name]), size=size)
+
+
+@pytest.mark.parametrize("theme", ["schedtui-light", "schedtui-contrast"])
+def test_the_dashboard_in_another_theme(looks_as_before: Take, theme: str) -> None:
+    assert looks_as_before(Pictured(SEEN, 40, theme=theme))
+
+
+def test_the_dashboard_in_ascii(looks_as_before: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEDTUI_ASCII", "1")
+    choose_glyphs.cache_clear()
+    assert looks_as_before(Pictured(SEEN, 40))
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_presets(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), "p", size=size, words="What it costs")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_preview_of_a_preset(looks_as_before: Take, size: tuple[int, int]) -> None:
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, "p", "enter", size=size, words="Back to the list")
+
+
+def test_a_preset_where_nothing_can_be_loaded(looks_as_before: Take) -> None:
+    assert looks_as_before(Pictured(SEEN), "p", "enter", words="Why not here")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_machine_switch(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured(SEEN), "m", size=size, words="watched now" if size[0] > 100 else "This computer")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_loads_that_can_be_started(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), "w", size=size, words="enter starts")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_help(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured("idle-4", 3), "question_mark", size=size, words="Palette:")
+
+
+def test_what_panic_says(looks_as_before: Take) -> None:
+    assert looks_as_before(Pictured(SEEN), "f12", words="Panic: this is a recording", widget="Toast")
