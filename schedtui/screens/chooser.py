@@ -237,8 +237,4 @@ def _line(entry: Entry, with_remark: bool) -> Content:
     title = Content.styled(entry.title, "bold" if entry.available else "$foreground 45%")
     if not entry.available:
         title = Content.assemble(("– ", "$foreground 45%"), title)
-    return (
-        Content.assemble(title, "\n", ("  " + entry.remark, "$foreground 65%"))
-        if entry.remark and with_remark
-        else title
-    )
+    return Content.assemble(title, "\n", (entry.remark, "$foreground 65%")) if entry.remark and with_remark else title

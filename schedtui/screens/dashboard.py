@@ -84,7 +84,7 @@ class Dashboard(Live, Screen[None]):
             yield PressurePanel()
         with Horizontal(id="happenings"):
             yield EventPanel()
-            yield WorkloadPanel("none: w starts one")
+            yield WorkloadPanel()
         yield KeyBar()
         yield Static(id="too-small", markup=False)
 
@@ -137,7 +137,9 @@ class Dashboard(Live, Screen[None]):
         for panel in (CpuPanel, PressurePanel, LatencyPanel, WaitersPanel, WorkloadPanel):
             self.query_one(panel).reset()
         self.query_one(HeaderBar).show(info, None)
-        self.query_one(WorkloadPanel).display = info.kind != "host"
+        loads = self.query_one(WorkloadPanel)
+        loads.display = info.kind != "host"
+        loads.hint = "none: w starts one" if info.kind == "lab" else ""
         self._show_state(info, None)
         self._arrange(self.size.height)
 
@@ -204,7 +206,7 @@ def _notice(info: MachineInfo, scheduler: Scheduler | None) -> str:
     if info.can_load:
         if scheduler is None or not scheduler.latched:
             return ""
-        return "Panic was pressed: nothing is loaded until you release it. Choose a preset with p; it asks first."
+        return "Panic: nothing is loaded until you release it. Press p; it asks first."
     if info.kind == "replay":
         return "This is a recording: nothing can be changed in it. m goes to another machine."
     return f"{info.reason or 'No scheduler can be loaded on this machine.'} Press m."

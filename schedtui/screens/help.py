@@ -15,10 +15,10 @@ from schedtui.screens.live import Live
 from schedtui.widgets.footer import KeyBar
 
 KEYS = (
-    ("F12", "Panic: the kernel's own scheduler, now. Works everywhere, asks nothing."),
+    ("F12", "Panic: the kernel's own scheduler, now. Works everywhere."),
     ("p", "Presets: goals in plain words; preview one, apply it."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
-    ("m", "Machine: this computer, the lab, or a recording; m, enter goes back and forth."),
+    ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),
     ("!", "Doctor: what works here, what does not, and how to mend it."),
     ("ctrl+p", "Palette: presets, machines, themes and screens by name."),

@@ -27,7 +27,7 @@ _LAB = (
     "The numbers are the lab's: its CPUs are emulated and slower than yours, so compare them with each other only.\n\n"
     "The first time takes a while: a kernel image is fetched if there is none, the guest is built, booted and saved. "
     "After that it opens in about a second.\n\n"
-    "The lab is closed when you go to another machine or quit; nothing of it is left behind."
+    "The lab is closed when you leave it or quit; nothing of it is left behind."
 )
 
 

@@ -93,7 +93,8 @@ class PresetChoices:
     def _next(self, preset: Preset, proposal: Proposal) -> Content:
         own = self.info.default_scheduler
         if not self.info.can_load:
-            return _labelled("Why not here", f"{self.info.reason} Press m to go there.", "$text-warning")
+            where = "Open the lab (m) to try it." if self.info.kind == "replay" else "Press m to go there."
+            return _labelled("Why not here", f"{self.info.reason} {where}", "$text-warning")
         if proposal.policy is None:
             return _labelled("What happens next", f"{own} takes over at once. Running programs notice nothing else.")
         if self._needs_release(preset.id):
@@ -158,7 +159,7 @@ def _policy(proposal: Proposal) -> list[Content]:
         lines = [_setting(each, proposal.settings.get(each.name, each.default)) for each in policy.tunables]
         parts.append(Content("\n").join([Content.styled("Settings", "bold $foreground 65%"), *lines]))
     if policy.limits:
-        parts.append(_labelled("Limits", "\n".join(f"  {limit}" for limit in policy.limits)))
+        parts.append(_labelled("Limits", "\n".join(f"· {limit}" for limit in policy.limits)))
     return parts
 
 

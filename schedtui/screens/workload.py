@@ -67,7 +67,7 @@ class WorkloadScreen(Live, ModalScreen[None]):
 
     def _options(self) -> list[Option]:
         counts = _counts(self._loads)
-        return [Option(_line(text, counts.get(kind, 0)), id=kind) for kind, text in KINDS.items()]
+        return [Option(_line(kind, text, counts.get(kind, 0)), id=kind) for kind, text in KINDS.items()]
 
 
 def _counts(loads: tuple[WorkloadStatus, ...]) -> dict[str, int]:
@@ -77,10 +77,13 @@ def _counts(loads: tuple[WorkloadStatus, ...]) -> dict[str, int]:
     return counts
 
 
-def _line(text: str, tasks: int) -> Content:
+def _line(kind: str, text: str, tasks: int) -> Content:
+    """The kind in brackets is what the panels call it."""
     title, _, rest = text.partition(": ")
     running = (f"  running, {tasks} task{'s' * (tasks != 1)}", "bold $text-success") if tasks else ""
-    return Content.assemble((title, "bold"), running, "\n", ("  " + rest, "$foreground 65%"))
+    return Content.assemble(
+        (title, "bold"), (f" ({kind})", "$foreground 65%"), running, "\n", ("  " + rest, "$foreground 65%")
+    )
 
 
 def _why_not(info: MachineInfo) -> Content:

@@ -272,9 +272,10 @@ class CpuPanel(Panel):
     def _group_lines(self, width: int, height: int) -> list[Line] | None:
         """A line for every group with its mean; None when they do not fit."""
         names = [group.name for group in self._groups]
-        long_names = [
-            f"{fit(name, max(map(len, names)))} {group.extent}" for name, group in zip(names, self._groups, strict=True)
-        ]
+        if len(set(names)) > 1:
+            long_names = [f"{fit(group.name, max(map(len, names)))} {group.extent}" for group in self._groups]
+        else:
+            names = long_names = [group.extent for group in self._groups]
         longest = max(len(group.cpus) for group in self._groups)
         waits_known = any(sample.waiting_percent is not None for sample in self._samples.values())
         for labels in (long_names, names):

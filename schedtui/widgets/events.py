@@ -124,7 +124,7 @@ class EventPanel(Panel, can_focus=True):
         role = "cursor" if chosen else "bad" if event.kind == "bad" else "text"
         indent = _INDENT if width >= _NARROW else _NARROW_INDENT
         room = max(10, width - indent)
-        parts = textwrap.wrap(event.text, room, initial_indent=" " * (_INDENT - indent)) or [""]
+        parts = textwrap.wrap(event.text, room, initial_indent=" " * (_INDENT - indent), break_on_hyphens=False) or [""]
         parts[0] = parts[0][_INDENT - indent :]
         if chosen:
             parts = [fit(part, width - (indent if number else _INDENT)) for number, part in enumerate(parts)]

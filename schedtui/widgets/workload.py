@@ -17,7 +17,8 @@ class WorkloadPanel(Panel):
 
     def __init__(self, hint: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__("Load", id=id, classes=classes)
-        self._hint = hint
+        self.hint = hint
+        """What to say while nothing runs."""
         self._workloads: tuple[WorkloadStatus, ...] = ()
 
     def reset(self) -> None:
@@ -25,13 +26,13 @@ class WorkloadPanel(Panel):
         self.redraw()
 
     def show(self, frame: Frame) -> None:
-        """Draw the loads of ``frame``; without any, the hint that the panel was made with."""
+        """Draw the loads of ``frame``; without any, the hint."""
         self._workloads = frame.workloads
         self.redraw()
 
     def draw(self, width: int, height: int) -> list[Line]:
         if not self._workloads:
-            return [[(self._hint or "none was started", "faint")]]
+            return [[(self.hint or "none was started", "faint")]]
         return [self._workload(status, width) for status in self._workloads[:height]]
 
     def _workload(self, status: WorkloadStatus, width: int) -> Line:
