@@ -3,6 +3,7 @@
 # make check    the same without the lab (one minute)
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
+# make screenshot  draw the README's picture anew, from one of the recordings
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: run setup test check lint bench soak recordings clean
+.PHONY: run setup test check lint bench soak recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -61,6 +62,9 @@ soak: setup
 
 recordings: setup
 	$(BIN)/python -m tests.recordings.make
+
+screenshot: .venv/.dev
+	$(BIN)/python -m tests.recordings.screenshot
 
 clean:
 	rm -rf .venv build dist
