@@ -120,6 +120,8 @@ async def test_under_a_load_the_default_schedulers_distribution_becomes_the_ghos
         await pilot.press("w", "s")
         await until(pilot, lambda: not app.frame.workloads, LAB_PATIENCE_S)
         await until(pilot, lambda: "vs EEVDF" not in text_of(app.dashboard.query_one(LatencyPanel)), LAB_PATIENCE_S)
+        assert "Background hogs started" in said(app)
+        assert "All loads stopped" in said(app)
 
 
 async def test_a_scheduler_that_the_kernel_throws_out_is_reported() -> None:
