@@ -33,7 +33,8 @@ s32 BPF_STRUCT_OPS(forms_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wa
 
 void BPF_STRUCT_OPS(forms_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	u64 head = __COMPAT_is_enq_cpu_selected(enq_flags) ? 0 : SCX_ENQ_HEAD;
+	bool brief = (p->flags & PF_KTHREAD) && !__COMPAT_is_enq_cpu_selected(enq_flags);
+	u64 head = brief ? SCX_ENQ_HEAD : 0;
 
 	if (p->pid & 1)
 		scx_bpf_dsq_insert(p, PLAIN_DSQ, SCX_SLICE_DFL, enq_flags | head);
