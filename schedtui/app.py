@@ -31,6 +31,7 @@ from schedtui.backend.errors import Interrupted, LoadRejected, SchedtuiError
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Event, EventKind, Frame, MachineInfo, Panic, Scheduler
 from schedtui.config import chosen_theme, remember_theme
+from schedtui.driver import TerminalDriver
 from schedtui.faults import write_log
 from schedtui.feed import Feed, unexpected
 from schedtui.launch import run_app
@@ -79,7 +80,7 @@ class SchedtuiApp(App[None]):
         cpus: int | None = None,
         when_settled: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         self.animation_level = "none"
         self.dashboard = Dashboard()
         self.feed: Feed | None = None

@@ -98,9 +98,20 @@ def test_a_terminal_that_goes_away_ends_it() -> None:
     terminal.read_until(b"runnable")
     children = family(terminal.process)
     terminal.hang_up()
-    terminal.process.send_signal(signal.SIGHUP)
+    for number in (signal.SIGHUP, signal.SIGCONT):
+        terminal.process.send_signal(number)
     terminal.end()
     assert gone(children)
+
+
+def test_a_signal_ends_it_long_after_its_terminal_has_gone() -> None:
+    terminal = Terminal(PROGRAM.replace("run_app()", "run_app(interval_s=0.1)"))
+    terminal.read_until(b"runnable")
+    terminal.hang_up()
+    terminal.process.send_signal(signal.SIGCONT)
+    time.sleep(4)
+    terminal.process.send_signal(signal.SIGHUP)
+    assert terminal.end() == 128 + signal.SIGHUP
 
 
 def test_a_machine_that_does_not_exist_is_one_sentence() -> None:
