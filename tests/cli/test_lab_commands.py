@@ -151,7 +151,11 @@ def test_a_signal_while_the_kernel_boots_leaves_nothing_that_counts(running: lis
 def test_a_scheduler_that_is_taken_away_meanwhile_is_a_failure_told_with_what_runs(
     lab: LabMachine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sysrq = threading.Timer(2, lambda: lab.run(["sh", "-c", "echo S > /proc/sysrq-trigger"], 20))
+    def take_away() -> None:
+        assert until(lambda: lab.scheduler().sched_ext == "enabled", 60)
+        lab.run(["sh", "-c", "echo S > /proc/sysrq-trigger"], 20)
+
+    sysrq = threading.Thread(target=take_away)
     sysrq.start()
     code = _apply_and_hold(lab, resolve(load_library(), "fair"), 30, Console(json=True))
     sysrq.join()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,12 +33,10 @@ time.sleep(60)
 """
 
 
-def children_named(name: str) -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if name in each.name()]
-
-
 def guests_of(pid: int) -> list[psutil.Process]:
-    return [each for each in psutil.Process(pid).children(recursive=True) if "qemu" in each.name()]
+    """QEMUs that a process started and that run."""
+    started = [each for each in psutil.Process(pid).children(recursive=True) if "qemu" in each.name()]
+    return [each for each in started if each.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture
@@ -94,12 +93,12 @@ def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_ca
 
     def kill_at_boot(text: str, _seconds: float) -> None:
         if text.startswith("boot"):
-            subprocess.Popen(["sh", "-c", f"sleep 1; pkill -9 -P {os.getpid()} qemu-system"])
+            threading.Timer(1, lambda: [each.kill() for each in guests_of(os.getpid())]).start()
 
     with pytest.raises(LabFailed, match=r"QEMU|stopped"):
         machine.open(kill_at_boot)
     machine.close()
-    assert not children_named("qemu")
+    assert not guests_of(os.getpid())
     assert not list((own_cache / "lab").glob("*/snapshot")) and not list((own_cache / "lab").glob(".building-*"))
 
 

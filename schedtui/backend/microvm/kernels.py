@@ -47,8 +47,11 @@ NEEDED_BUILT_IN = (
 """What a lab kernel must have as ``=y``: the guest has no modules."""
 
 _SUITES = ("trixie-backports", "sid")
-_FAULTY = ("7.1.13+deb13", "7.2.12+deb13")
-"""Builds whose BTF describes scx kfuncs with their hidden argument, so that no scheduler loads."""
+_FAULTY = re.compile(r"7\.[12]\.\d+\+deb13")
+"""Builds whose BTF describes scx kfuncs with their hidden argument, so that few schedulers load or none.
+
+Seen on 7.1.13, 7.2.11 and 7.2.12; later builds, for deb14, are sound.
+"""
 _MOST_UNPACKED = 512 << 20
 _SPACE_NEEDED = 400 << 20
 
@@ -357,7 +360,7 @@ def _candidates(apt: Apt, series: str) -> list[tuple[str, str]]:
     found = []
     for package in apt.names(pattern):
         matched = re.fullmatch(pattern[1:-1], package)
-        if matched and matched[2] not in _FAULTY:
+        if matched and not _FAULTY.fullmatch(matched[2]):
             found.append((package, f"{matched[2]}-{flavour}", matched[1]))
     found.sort(key=lambda each: ("image" not in each[2], each[2] == "binary"), reverse=True)
     found.sort(key=lambda each: _version(each[1]), reverse=True)

@@ -204,7 +204,7 @@ class Qemu:
         if self.process.poll() is None:
             self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+            self.process.wait(20)
         for each in (self.agent, self.serial, self._console_socket, self._monitor_socket):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
