@@ -45,14 +45,15 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 check: lint
-	$(PYTEST) -m 'not lab and not soak'
+	$(PYTEST) -n 2 -m 'not lab and not soak'
 
 # The default kernel is a must; the oldest and the newest may be gone from the archive one day.
 test: setup lint
 	$(BIN)/schedtui lab prepare
 	-$(BIN)/schedtui lab kernels --fetch 6.16
 	-$(BIN)/schedtui lab kernels --fetch 7.3
-	$(PYTEST) -m 'not soak'
+	$(PYTEST) -n 2 -m 'not lab and not soak'
+	$(PYTEST) -m 'lab and not soak'
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.product

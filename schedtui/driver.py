@@ -7,26 +7,39 @@ terminal is gone, and whoever waits for room in its queue then waits for ever.
 
 from __future__ import annotations
 
-import contextlib
+import os
+import signal
 from typing import Any, TextIO
 
 from textual.drivers.linux_driver import LinuxDriver
 
 
 class _Terminal:
-    """A terminal's file, where what is written after the terminal has gone is dropped."""
+    """A terminal's file. When the terminal has gone, what is written is dropped, and the program is told by SIGHUP."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._gone = False
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
+        try:
             return self._file.write(text)
-        return len(text)
+        except OSError:
+            self._tell()
+            return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        try:
             self._file.flush()
+        except OSError:
+            self._tell()
+
+    def _tell(self) -> None:
+        # The kernel tells only the session's leader; without this, a program started by a script would read the
+        # terminal's end for ever.
+        if not self._gone:
+            self._gone = True
+            os.kill(os.getpid(), signal.SIGHUP)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
