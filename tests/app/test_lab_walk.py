@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -163,10 +164,14 @@ async def test_quitting_leaves_no_process_of_the_lab() -> None:
     assert not psutil.wait_procs(running_guests, timeout=10)[1]
 
 
-async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it() -> None:
+async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = kernel_image(DEFAULT)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no snapshot yet: opening takes long enough to turn away
     async with running() as (app, pilot):
         await live(app, pilot)
-        app._kernel, app._cpus = kernel_image(DEFAULT), 2
+        app._kernel, app._cpus = kernel, 2
         await pilot.press("m", "enter")
         await until(pilot, lambda: len(app._opening_act.stages) > 1, LAB_PATIENCE_S)
         await pilot.press("escape")
