@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from schedtui.backend.lab import LabMachine
@@ -28,6 +30,16 @@ def until(condition: Callable[[], bool], limit_s: float = 20) -> bool:
             return True
         time.sleep(0.02)
     return condition()
+
+
+def running_children(name: str, pid: int) -> list[psutil.Process]:
+    """Children of a process, of any depth, with ``name`` in theirs, that run; zombies and those just gone do not."""
+    found = []
+    for each in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in each.name() and each.status() != psutil.STATUS_ZOMBIE:
+                found.append(each)
+    return found
 
 
 def wait_for_event(frames: Iterator[Frame], text: str, frames_at_most: int = 60) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from schedtui.widgets.events import EventPanel
 from schedtui.widgets.header import HeaderBar
 from schedtui.widgets.latency import LatencyPanel
 from tests.app.conftest import live, running, screen_text, text_of, until
-from tests.conftest import DEFAULT, SOURCES, kernel_image
+from tests.conftest import DEFAULT, SOURCES, kernel_image, running_children
 
 pytestmark = pytest.mark.lab
 
@@ -54,12 +55,8 @@ async def apply_first_preset(app: SchedtuiApp, pilot: Pilot[None]) -> str:
 
 
 def guests() -> list[psutil.Process]:
-    """The QEMU processes of this test."""
-    return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if each.status() != psutil.STATUS_ZOMBIE and "qemu" in each.name()
-    ]
+    """QEMUs of this process; one that ends while it is looked at is none."""
+    return running_children("qemu", os.getpid())
 
 
 def said(app: SchedtuiApp) -> str:

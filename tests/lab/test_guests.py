@@ -18,7 +18,7 @@ import pytest
 from schedtui import paths
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
 from schedtui.backend.lab import LabMachine
-from tests.conftest import DEFAULT, kernel_image, quiet, until
+from tests.conftest import DEFAULT, kernel_image, quiet, running_children, until
 
 pytestmark = pytest.mark.lab
 
@@ -35,8 +35,7 @@ time.sleep(60)
 
 def guests_of(pid: int) -> list[psutil.Process]:
     """QEMUs that a process started and that run."""
-    started = [each for each in psutil.Process(pid).children(recursive=True) if "qemu" in each.name()]
-    return [each for each in started if each.status() != psutil.STATUS_ZOMBIE]
+    return running_children("qemu", pid)
 
 
 @pytest.fixture
