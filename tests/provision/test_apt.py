@@ -11,19 +11,19 @@ from schedtui.backend.apt import Apt, Source, distribution, machine_sources, mai
 DEB822 = """\
 # The main archive
 Types: deb deb-src
-URIs: http://mirror.example/debian
+URIs: http://mirror.example/distro
 Suites: bookworm bookworm-updates
 Components: main contrib
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
-URIs: http://mirror.example/debian-security
+URIs: http://mirror.example/distro-security
 Suites: bookworm-security
 Components: main
 
 Types: deb
 Enabled: no
-URIs: http://off.example/debian
+URIs: http://off.example/distro
 Suites: bookworm
 Components: main
 
@@ -38,10 +38,10 @@ Signed-By:
  -----END PGP PUBLIC KEY BLOCK-----
 """
 ONE_LINE = """\
-# deb http://commented.example/debian bookworm main
-deb-src http://source.example/debian bookworm main
-deb http://security.example/debian-security bookworm main
-deb [arch=amd64 signed-by=/k.gpg trusted=yes] http://line.example/debian bookworm main contrib # ours
+# deb http://commented.example/distro bookworm main
+deb-src http://source.example/distro bookworm main
+deb http://security.example/distro-security bookworm main
+deb [arch=amd64 signed-by=/k.gpg trusted=yes] http://line.example/distro bookworm main contrib # ours
 """
 
 
@@ -54,7 +54,7 @@ def sources_of(folder: Path, name: str, text: str) -> list[Source]:
 
 def test_the_newer_format_is_read_with_its_keys_and_without_what_is_switched_off(tmp_path: Path) -> None:
     main, security, vendor = sources_of(tmp_path, "debian.sources", DEB822)
-    assert main.uris == ("http://mirror.example/debian",)
+    assert main.uris == ("http://mirror.example/distro",)
     assert main.suites == ("bookworm", "bookworm-updates")
     assert main.options == {"Signed-By": "/usr/share/keyrings/debian-archive-keyring.gpg"}
     assert security.suites == ("bookworm-security",)
@@ -65,7 +65,7 @@ def test_the_older_format_is_read_with_its_options(tmp_path: Path) -> None:
     security, main = sources_of(tmp_path, "debian.list", ONE_LINE)
     assert security.options == {}
     assert main == Source(
-        ("http://line.example/debian",), ("bookworm",), ("main", "contrib"), {"Signed-By": "/k.gpg", "Trusted": "yes"}
+        ("http://line.example/distro",), ("bookworm",), ("main", "contrib"), {"Signed-By": "/k.gpg", "Trusted": "yes"}
     )
 
 
@@ -104,9 +104,9 @@ def test_an_unreadable_os_release_is_an_unknown_distribution(tmp_path: Path) -> 
 @pytest.mark.skipif(not distribution().is_debian, reason="asks Debian's apt")
 def test_apt_reads_a_written_source_back_and_leaves_the_systems_alone(tmp_path: Path) -> None:
     key = "\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----"
-    source = Source(("http://mirror.example/debian",), ("sid",), ("main",), {"Signed-By": key})
+    source = Source(("http://mirror.example/distro",), ("sid",), ("main",), {"Signed-By": key})
     apt = Apt(tmp_path / "state", [source])
     uris = apt.run("apt-get", "--print-uris", "update").split()
-    assert "'http://mirror.example/debian/dists/sid/InRelease'" in uris
+    assert "'http://mirror.example/distro/dists/sid/InRelease'" in uris
     assert {each.split("/")[2] for each in uris if each.startswith("'")} == {"mirror.example"}
     assert sources_of(tmp_path, "ours.sources", (tmp_path / "state" / "list.sources").read_text()) == [source]
