@@ -8,7 +8,7 @@ from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Finding, Frame, MachineInfo, Panic, Scheduler
+from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Scheduler
 from schedtui.feed import Feed
 
 
@@ -87,7 +87,7 @@ class LoadsFailed(Message):
 class Examined(Message):
     """The doctor is done."""
 
-    findings: list[Finding]
+    findings: list[Check]
     error: SchedtuiError | None = None
 
 

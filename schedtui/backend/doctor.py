@@ -16,7 +16,7 @@ import msgspec
 
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.microvm.kernels import DEFAULT_SERIES, cached_kernels
-from schedtui.backend.model import Finding
+from schedtui.backend.model import Check
 from schedtui.backend.probes.pressure import PressureProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.provision import install_command, needs
@@ -27,7 +27,7 @@ SPACE_WANTED = 1 << 30
 _RICH_TERMINALS = ("truecolor", "24bit")
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Check]:
     """Look at everything once; under 0.3 s."""
     return [
         *_kernel(),
@@ -42,18 +42,18 @@ def examine() -> list[Finding]:
     ]
 
 
-def _kernel() -> Iterator[Finding]:
+def _kernel() -> Iterator[Check]:
     release = os.uname().release
     scheduler = read_scheduler()
     supported = scheduler.sched_ext != "unsupported"
-    yield Finding(
+    yield Check(
         name="sched_ext",
         ok=supported,
         state=f"Linux {release} has it" if supported else f"Linux {release} was built without it",
         remedy="" if supported else "Try everything in the lab: schedtui --machine lab",
         needed_for="other schedulers on this computer",
     )
-    yield Finding(
+    yield Check(
         name="scheduler",
         ok=True,
         state=f"{scheduler.name}, put there by {scheduler.owner}" if scheduler.owner != "kernel" else scheduler.name,
@@ -61,21 +61,21 @@ def _kernel() -> Iterator[Finding]:
     )
 
 
-def _pressure() -> Finding:
+def _pressure() -> Check:
     probe = PressureProbe()
     probe.close()
     why = next(iter(probe.missing.values()), "")
     remedy = "Start the kernel with psi=1 on its command line" if "psi=1" in why else ""
-    return Finding(name="pressure", ok=not why, state=why or "measured", remedy=remedy, needed_for="its panel")
+    return Check(name="pressure", ok=not why, state=why or "measured", remedy=remedy, needed_for="its panel")
 
 
-def _run_delay() -> Finding:
+def _run_delay() -> Check:
     try:
         words = Path("/proc/self/schedstat").read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError):
         words = []
     counted = len(words) == 3 and words[0] != "0"
-    return Finding(
+    return Check(
         name="run delay",
         ok=counted,
         state="counted for each task" if counted else "this kernel does not count it; a timer's lateness is shown",
@@ -83,13 +83,13 @@ def _run_delay() -> Finding:
     )
 
 
-def _lab_tools() -> Iterator[Finding]:
+def _lab_tools() -> Iterator[Check]:
     for need in needs():
         remedy = "" if need.ok else install_command([need])
-        yield Finding(name=need.name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
+        yield Check(name=need.name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
 
 
-def _kvm() -> Finding:
+def _kvm() -> Check:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         there = Path("/dev/kvm").exists()
         state = "this user may not open /dev/kvm" if there else "there is no /dev/kvm"
@@ -97,13 +97,11 @@ def _kvm() -> Finding:
     else:
         answers = _kvm_answers()
         if any(answers):
-            return Finding(name="KVM", ok=True, state="works", needed_for="a faster lab")
+            return Check(name="KVM", ok=True, state="works", needed_for="a faster lab")
         if not answers:
-            return Finding(name="KVM", ok=True, state="can be opened; the lab will try it", needed_for="a faster lab")
+            return Check(name="KVM", ok=True, state="can be opened; the lab will try it", needed_for="a faster lab")
         state, remedy = "can be opened, but no kernel boots with it", ""
-    return Finding(
-        name="KVM", ok=False, state=f"{state}; the lab is emulated", remedy=remedy, needed_for="a faster lab"
-    )
+    return Check(name="KVM", ok=False, state=f"{state}; the lab is emulated", remedy=remedy, needed_for="a faster lab")
 
 
 def _kvm_answers() -> list[bool]:
@@ -114,10 +112,10 @@ def _kvm_answers() -> list[bool]:
     return []
 
 
-def _kernels() -> Finding:
+def _kernels() -> Check:
     kernels = cached_kernels()
     state = ", ".join(each.release for each in kernels) if kernels else "none fetched yet; the first lab does it"
-    return Finding(
+    return Check(
         name="lab kernels",
         ok=bool(kernels),
         state=state,
@@ -126,9 +124,9 @@ def _kernels() -> Finding:
     )
 
 
-def _library() -> Iterator[Finding]:
+def _library() -> Iterator[Check]:
     library = load_library()
-    yield Finding(
+    yield Check(
         name="library",
         ok=bool(library.policies),
         state=f"{len(library.policies)} policies, {len(library.presets)} presets",
@@ -136,18 +134,18 @@ def _library() -> Iterator[Finding]:
         needed_for="presets",
     )
     for problem in library.problems:
-        yield Finding(name="library", ok=False, state=problem, remedy="Mend that file", needed_for="presets")
+        yield Check(name="library", ok=False, state=problem, remedy="Mend that file", needed_for="presets")
 
 
-def _cache() -> Finding:
+def _cache() -> Check:
     folder = cache_dir()
     existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
     if not os.access(existing, os.W_OK | os.X_OK):
         remedy = "Set XDG_CACHE_HOME to a folder of your own"
-        return Finding(name="cache", ok=False, state=f"{folder} is not writable", remedy=remedy, needed_for="the lab")
+        return Check(name="cache", ok=False, state=f"{folder} is not writable", remedy=remedy, needed_for="the lab")
     free = shutil.disk_usage(existing).free
     enough = free >= SPACE_WANTED
-    return Finding(
+    return Check(
         name="cache",
         ok=enough,
         state=f"{folder}, {free / (1 << 30):.1f} GB free",
@@ -156,7 +154,7 @@ def _cache() -> Finding:
     )
 
 
-def _terminal() -> Finding:
+def _terminal() -> Check:
     term = os.environ.get("TERM", "")
     rich = os.environ.get("COLORTERM", "") in _RICH_TERMINALS
     colours = "none" if "NO_COLOR" in os.environ else "24-bit" if rich else "256" if "256" in term else "16"
@@ -166,7 +164,7 @@ def _terminal() -> Finding:
         remedy = "Run schedtui in a terminal, with TERM set (for instance TERM=xterm-256color)"
     elif not unicode:
         remedy = "export LANG=C.UTF-8 (until then it draws in plain ASCII)"
-    return Finding(
+    return Check(
         name="terminal",
         ok=not remedy,
         state=f"{term or 'unknown'}, {'UTF-8' if unicode else 'no UTF-8'}, {colours} colours",

@@ -6,6 +6,7 @@ recording and to the screen. Units are in the names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct, field
@@ -16,6 +17,10 @@ SchedExt = Literal["unsupported", "disabled", "enabled", "enabling", "disabling"
 LatencySource = Literal["wakeup-probe", "run-delay", "timer-overshoot"]
 MachineKind = Literal["host", "lab", "replay"]
 EventKind = Literal["info", "good", "warning", "bad"]
+Origin = Literal["built-in", "external", "user", "generated"]
+Verdict = Literal["pass", "warn", "fail"]
+Severity = Literal["error", "warning", "note"]
+StageName = Literal["source", "object", "bytecode", "kernel"]
 Setting = bool | int | str
 
 
@@ -201,6 +206,15 @@ class Statistic(Struct, frozen=True, kw_only=True):
     description: str
 
 
+class Mode(Struct, frozen=True, kw_only=True):
+    """An external scheduler's flags for one goal."""
+
+    goal: str
+    """One of the workload classes: gaming, streaming, audio, desktop, compile, batch, server, data-ml, …"""
+    flags: tuple[str, ...]
+    reason: str
+
+
 class Policy(Struct, frozen=True, kw_only=True):
     """An entry of the library. ``folder`` is where its files lie."""
 
@@ -215,7 +229,14 @@ class Policy(Struct, frozen=True, kw_only=True):
     statistics: tuple[Statistic, ...]
     folder: str
     source: str
-    """Path of the .bpf.c file."""
+    """Path of the .bpf.c file; empty for an external scheduler."""
+    origin: Origin = "built-in"
+    binary: str = ""
+    """The external scheduler's program, as it is called on PATH."""
+    modes: tuple[Mode, ...] = ()
+    """An external scheduler's flags for each goal."""
+    note: str = ""
+    """How it decides, and when not to use it: a page of plain words."""
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -259,7 +280,7 @@ class Completed(Struct, frozen=True, kw_only=True):
     truncated: bool = False
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Check(Struct, frozen=True, kw_only=True):
     """One line of the doctor: what was looked at, whether it works, and the one command that fixes it."""
 
     name: str
@@ -267,3 +288,76 @@ class Finding(Struct, frozen=True, kw_only=True):
     state: str
     remedy: str = ""
     needed_for: str = ""
+
+
+class KernelId(Struct, frozen=True, kw_only=True):
+    """A kernel, by what it is and not by what it calls itself."""
+
+    release: str
+    """What ``uname -r`` says: for people, not for comparing."""
+    build_id: str
+    """The GNU build ID of the running kernel (/sys/kernel/notes), in hex."""
+    btf_hash: str
+    """SHA-256 of /sys/kernel/btf/vmlinux, in hex."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing that the verifier holds against a policy, or wants a person to know."""
+
+    rule: str
+    """The rule's id, such as ``lost-task``; docs/VERIFIER.md lists them."""
+    severity: Severity
+    """An error fails the policy, a warning lets it pass with warnings, a note changes nothing."""
+    place: str
+    """Where: ``policy.bpf.c:42``, a callback's name, or a test of the stress suite."""
+    meaning: str
+    """What it means for a person's machine, in plain words."""
+    remedy: str
+    """How to mend it."""
+    details: str = ""
+    """Further lines: a kernel's log, a compiler's message, a path through the program."""
+
+
+class Stage(Struct, frozen=True, kw_only=True):
+    """One stage of a verification, and what it found."""
+
+    name: StageName
+    verdict: Verdict
+    seconds: float
+    findings: tuple[Finding, ...] = ()
+    summary: str = ""
+    """What was done, in a line: '14 programs, 9 rules', '11 tests beside EEVDF'."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What it measured; the unit is the end of the name (``wakeup_p99_us``)."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What the verifier found, bound to an object, its settings and a kernel."""
+
+    name: str
+    """The policy's name, or that of the file."""
+    verdict: Verdict
+    digest: str
+    """SHA-256 of the object's bytes, in hex; empty when no object came to be."""
+    settings: dict[str, Setting]
+    kernel: KernelId | None
+    """The kernel that the last stage ran on; None when a stage before it failed."""
+    stages: tuple[Stage, ...]
+    quick: bool
+    """Only loaded and run for a moment, not stressed."""
+    made_at: float
+    """Unix time."""
+    rules: str
+    """Version of the verifier's rules; a report of other rules is not valid any more."""
+    note: str = ""
+    """What a reader must know: 'proven on 6.18.15 instead of this computer's kernel', …"""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of all stages, in order."""
+        return tuple(finding for stage in self.stages for finding in stage.findings)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of them; ``pass`` when there is none."""
+    return max(verdicts, key=("pass", "warn", "fail").index, default="pass")

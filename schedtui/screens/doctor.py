@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Finding
+from schedtui.backend.model import Check
 from schedtui.feed import unexpected
 from schedtui.messages import Examined
 from schedtui.screens.live import Live
@@ -65,7 +65,7 @@ class DoctorScreen(Live, Screen[None]):
             self.post_message(Examined([], unexpected(error)))
 
 
-def report(findings: list[Finding]) -> Content:
+def report(findings: list[Check]) -> Content:
     """The findings in lines: first a sum, then what does not work, then what does."""
     bad = [each for each in findings if not each.ok]
     good = [each for each in findings if each.ok]
@@ -76,7 +76,7 @@ def report(findings: list[Finding]) -> Content:
     return Content("\n\n").join([title, *map(_finding, bad), Content("\n").join(map(_finding, good))])
 
 
-def _finding(finding: Finding) -> Content:
+def _finding(finding: Check) -> Content:
     sign = (" ok  ", "$text-success") if finding.ok else (" no  ", "bold $text-warning")
     parts: list[Content | str | tuple[str, str]] = [sign, (finding.name, "bold"), ": ", finding.state]
     if finding.needed_for and not finding.ok:

@@ -1,6 +1,6 @@
 """Read the global variables of an object from its BTF: what can be tuned, and what can be counted.
 
-The bytes come from libbpf, which has filled in the offsets that a compiler leaves to it. Finding the
+The bytes come from libbpf, which has filled in the offsets that a compiler leaves to it. Check the
 memory behind the offsets is ``libbpf``'s.
 
 Source of the layout: https://docs.kernel.org/bpf/btf.html

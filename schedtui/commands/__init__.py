@@ -1,0 +1,1 @@
+"""Commands of their own file, one a file; ``cli`` puts them together."""
