@@ -152,6 +152,19 @@ def test_kill_9_of_the_helper_is_followed_by_disabled(lab: LabMachine) -> None:
     assert workers == "0", "its workloads die with it"
 
 
+def test_the_latch_of_a_panic_outlives_the_helper(lab: LabMachine) -> None:
+    load(lab, "fair")
+    lab.panic()
+    helper = lab.run(["sh", "-c", "echo $PPID"], 10).output.strip()
+    with pytest.raises(HelperGone):
+        lab.run(["sh", "-c", f"kill -9 {helper}; sleep 5"], 10)
+    assert until(lambda: lab.scheduler().latched, 10)
+    with pytest.raises(PanicLatched):
+        load(lab, "fair")
+    lab.unlatch()
+    assert load(lab, "fair").name == "fair"
+
+
 def test_panic_reaches_the_kernel_when_the_helper_is_stopped(lab: LabMachine) -> None:
     load(lab, "fair")
     helper = lab.run(["sh", "-c", "echo $PPID"], 10).output.strip()
@@ -162,6 +175,7 @@ def test_panic_reaches_the_kernel_when_the_helper_is_stopped(lab: LabMachine) ->
         lab.guest.client.call(Run(["sh", "-c", f"{command} sleep 3"], 3), timeout_s=2)
     outcome = lab.panic()
     assert outcome.scheduler.sched_ext == "disabled"
+    assert lab.scheduler().latched
 
 
 def _state(machine: LabMachine) -> str:

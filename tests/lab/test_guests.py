@@ -16,8 +16,11 @@ import psutil
 import pytest
 
 from schedtui import paths
+from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
 from schedtui.backend.lab import LabMachine
+from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.microvm import qemu
 from tests.conftest import DEFAULT, kernel_image, quiet, running_children, until
 
 pytestmark = pytest.mark.lab
@@ -172,6 +175,23 @@ def test_a_file_that_is_no_kernel_is_refused(tmp_path: Path) -> None:
     image.write_text("I am a letter, not a kernel.")
     with pytest.raises(KernelUnsuitable, match="not a"):
         LabMachine(kernel=image).open(quiet)
+
+
+def test_a_kernel_without_virtio_built_in_is_spoken_to_over_a_serial_line(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The driver's start is left out: what the kernel then does is what one does that has it as a module.
+    options = f"{qemu._KERNEL_OPTIONS} initcall_blacklist=virtio_pci_driver_init"
+    monkeypatch.setattr(qemu, "_KERNEL_OPTIONS", options)
+    machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
+    try:
+        machine.open(quiet)
+        assert machine.guest.port == "/dev/ttyS1"
+        assert apply(machine, resolve(load_library(), "fair"), quiet).name == "fair"
+        assert next(machine.frames(0.5)).scheduler.name == "fair"
+        assert machine.panic().scheduler.sched_ext == "disabled"
+    finally:
+        machine.close()
 
 
 def test_a_full_disk_is_told_before_anything_is_built(own_cache: Path) -> None:

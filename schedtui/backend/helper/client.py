@@ -36,6 +36,8 @@ class HelperClient:
         """The last message was cut short: the next one begins with the end of its line."""
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_LIMIT_S, 0))
         self._gone: HelperGone | None = None
+        self._latched = False
+        """Panic was asked for and not released since: a helper that takes over must know."""
         self._interval_s = 0.0
         self._stream = object()
         self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
@@ -48,6 +50,8 @@ class HelperClient:
         """
         request = Request(next(self._ids), body)
         future: Future[Reply] = Future()
+        if isinstance(body, protocol.DoPanic):
+            self._latched = True
         with self._lock:
             if self._gone:
                 raise self._gone
@@ -64,6 +68,8 @@ class HelperClient:
                 self._waiting.pop(request.id, None)
         if reply.failure:
             raise protocol.error_of(reply.failure)
+        if isinstance(body, protocol.Unlatch):
+            self._latched = False
         return reply
 
     def hello(self, timeout_s: float = 10) -> Reply:
@@ -144,16 +150,24 @@ class HelperClient:
             future.set_result(reply)
 
     def _start_again(self) -> None:
-        """The helper died and another took its place: what was asked of the old one is lost, the stream goes on."""
+        """The helper died and another took its place.
+
+        What was asked of the old one is lost; the stream goes on, and so does the latch of a panic.
+        """
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         lost = HelperGone("The helper ended while it worked, and was started again.", "Try once more.")
         for future in waiting.values():
             future.set_exception(lost)
+        if self._latched:
+            self._tell(protocol.DoPanic())
         if self._interval_s:
-            subscribe = Request(next(self._ids), protocol.Subscribe(self._interval_s))
-            with contextlib.suppress(OSError):
-                self._send(subscribe, _SEND_LIMIT_S)
+            self._tell(protocol.Subscribe(self._interval_s))
+
+    def _tell(self, body: Body) -> None:
+        """Send a request whose answer nobody waits for."""
+        with contextlib.suppress(OSError):
+            self._send(Request(next(self._ids), body), _SEND_LIMIT_S)
 
     def _offer(self, frame: Frame | None) -> None:
         while True:

@@ -21,6 +21,7 @@ from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.memory import hold_memory
 from schedtui.backend.helper.server import Channel, Server
 from schedtui.backend.model import MachineInfo
+from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.probes.sampler import Sampler, make_sampler
 from schedtui.backend.probes.scheduler import default_scheduler
 from schedtui.backend.probes.topology import read_topology
@@ -92,6 +93,7 @@ def _serve(*, successor: bool) -> None:
         can_load=Path("/sys/kernel/sched_ext").is_dir(),
         cpus=read_topology(),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+        kernel_id=read_kernel_id(),
     )
     sampler = _ready_sampler()
     server = Server(info, lambda: sampler, workloads, _set_clock)
