@@ -51,6 +51,8 @@ class MachineInfo(Struct, frozen=True, kw_only=True):
     memory_mib: int = 0
     note: str = ""
     """What a header must say of the data: 'lab, QEMU TCG', 'recorded 2026-11-21', …"""
+    kernel_id: KernelId | None = None
+    """The kernel by its build, where that is known."""
 
 
 class CpuSample(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from schedtui.backend.bpf.compiler import compile_bpf, find_clang
+from schedtui.backend.bpf.compiler import compile_bpf, compile_native, find_clang
 from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 
 SETTINGS = Path(__file__).parent / "sources" / "settings.bpf.c"
@@ -202,3 +202,22 @@ def test_the_newest_compiler_is_taken_whatever_its_name(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert Path(find_clang().path).name == newest
+
+
+def test_a_native_program_of_ours_is_compiled_once_and_runs(tmp_path: Path) -> None:
+    source = tmp_path / "hello.c"
+    source.write_text('#include <stdio.h>\nint main(void) { return puts("hello") < 0; }\n')
+    program = tmp_path / "hello"
+    program.write_bytes(compile_native(source, cache=tmp_path / "cache"))
+    program.chmod(0o755)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "hello\n"
+
+    kept = list((tmp_path / "cache").iterdir())
+    compile_native(source, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == kept
+
+
+def test_a_native_program_with_a_fault_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.c").write_text("int main(void) { return 1 }\n")
+    with pytest.raises(CompileFailed, match=r"bad\.c:1: expected ';'"):
+        compile_native(tmp_path / "bad.c", cache=tmp_path / "cache")

@@ -37,6 +37,9 @@ _INSTALL_CLANG = (
 _INSTALL_HEADERS = (
     "Debian, Ubuntu: sudo apt install libbpf-dev · Fedora: sudo dnf install libbpf-devel · Arch: sudo pacman -S libbpf"
 )
+_INSTALL_LIBC = (
+    "Debian, Ubuntu: sudo apt install libc6-dev · Fedora: sudo dnf install glibc-devel · Arch: glibc has them"
+)
 
 _TARGET_ARCH = {
     "x86_64": "x86",
@@ -81,6 +84,28 @@ def compile_bpf(source: Path, *, cache: Path | None = None, time_limit_s: float 
     if _key(source, clang, command) == key:  # else it was edited under the compiler
         _write_entry(entry, compiled)
     return compiled
+
+
+def compile_native(source: Path, *, cache: Path | None = None) -> bytes:
+    """The program of a ``.c`` file of ours, for this machine, linked with its C library and nothing else.
+
+    Kept like objects are. Raises MissingTool, also when the C library's headers are not installed, and CompileFailed.
+    """
+    folder = paths.cache_dir() / "objects" if cache is None else cache
+    clang = _find_clang(folder)
+    command = [clang.path, "-O2", "-Wall", "-pthread", "-o", "/proc/self/fd/1", f"./{source.name}"]
+    parts = (source.read_bytes(), clang.version.encode(), *(each.encode() for each in command[1:]))
+    entry = folder / hashlib.sha256(b"\0".join(parts)).hexdigest()
+    known = _read_entry(entry)
+    if known is None:
+        try:
+            known = _run_clang(source, command, TIME_LIMIT_S)
+        except CompileFailed as error:
+            if "file not found" in error.message:
+                raise MissingTool("The headers of the C library are not installed.", _INSTALL_LIBC) from error
+            raise
+        _write_entry(entry, known)
+    return known
 
 
 def find_clang() -> Clang:
