@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import gzip
 import lzma
 import os
@@ -22,7 +21,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,6 +29,7 @@ from msgspec import Struct
 from schedtui.backend.apt import Apt, Source, debian_architecture, distribution, machine_sources, main_archive
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, UnknownName
 from schedtui.backend.machine import Progress
+from schedtui.backend.microvm.lock import locked
 from schedtui.paths import cache_dir
 
 DEFAULT_SERIES = "6.18"
@@ -109,7 +109,7 @@ def fetch_kernel(series: str, progress: Progress, *, renew: bool = False) -> Ker
     folder = _kernel_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock", lambda: stage("kernel: waiting for another schedtui that fetches one")):
+        with locked(folder / ".lock", lambda: stage("kernel: waiting for another schedtui that fetches one")):
             if not renew and (cached := _cached_of(series)):
                 return cached
             _clear_leftovers(folder)
@@ -298,17 +298,6 @@ def _zstd_unpacked(payload: bytes) -> bytes:
     finally:
         library.ZSTD_freeDStream(stream)
     return bytes(unpacked)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _clear_leftovers(folder: Path) -> None:

@@ -7,14 +7,13 @@ It appears by renaming a finished folder, so a killed build leaves nothing that 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +24,12 @@ from schedtui.backend.helper.protocol import Reply
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.guest import Guest, restore, wait_for_agent
 from schedtui.backend.microvm.image import ImagePlan, write_image
+from schedtui.backend.microvm.lock import locked
 from schedtui.backend.microvm.qemu import GuestConfig, Qemu
 
 _Stage = Callable[[str], None]
 _NEEDED_BYTES = 900 << 20
-_KEPT = 6
+_KEPT = 12
 _KVM_LIMIT_S = 25
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
@@ -81,7 +81,7 @@ class Snapshots:
             if meta is None:
                 if place.exists():
                     note = "The lab's snapshot was damaged, and was built again."
-                with self._locked(key, stage):
+                with locked(self._lock(key), lambda: stage("waiting: another schedtui builds this guest")):
                     meta = self._usable(place)
                     if meta is None:
                         meta = self._build(shape, config, place, stage)
@@ -203,22 +203,15 @@ class Snapshots:
             part.write_bytes(msgspec.json.encode(answers))
             part.replace(self.folder / "kvm.json")
 
-    @contextlib.contextmanager
-    def _locked(self, key: str, stage: _Stage) -> Iterator[None]:
-        with (self.folder / f"{key}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stage("waiting: another schedtui builds this guest")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _lock(self, key: str) -> Path:
+        """Its lock file stays when the snapshot goes: somebody may be waiting for it."""
+        return self.folder / f"{key}.lock"
 
     def _tidy(self) -> None:
         """Remove what killed builds left; a build that still runs holds its lock."""
         for each in self.folder.glob(".building-*"):
             key = each.name.removeprefix(".building-")
-            with (self.folder / f"{key}.lock").open("w") as lock, contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(BlockingIOError), locked(self._lock(key)):
                 shutil.rmtree(each, ignore_errors=True)
 
     def _prune(self, newest: str) -> None:
@@ -227,7 +220,6 @@ class Snapshots:
             places.sort(key=lambda each: each.stat().st_mtime, reverse=True)
             for old in places[_KEPT - 1 :]:
                 shutil.rmtree(old, ignore_errors=True)
-                (self.folder / f"{old.name}.lock").unlink(missing_ok=True)
 
 
 def _without_sched_ext(kernel: Path) -> KernelUnsuitable:
