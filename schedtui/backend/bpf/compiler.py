@@ -1,7 +1,8 @@
 """Compile a policy or a probe with clang, once for each content.
 
 The object depends on the source's bytes, its headers, the compiler and the flags, and on nothing else: not on the
-folder, the time or the user. Loading it is ``loader``'s.
+folder, the time or the user. clang sees here what the user sees, so this is for sources that are trusted; any other
+goes through ``verifier.sandbox``, which makes the same object of it. Loading it is ``loader``'s.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import select
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +28,10 @@ from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 OLDEST_CLANG = 16
 TIME_LIMIT_S = 20.0
 _MEMORY_LIMIT_BYTES = 4 << 30
-_OBJECT_LIMIT_BYTES = 3 << 20
+OBJECT_LIMIT_BYTES = 3 << 20
 """What fits into one message to the helper."""
-_SOURCE_LIMIT_BYTES = 1 << 20
+SOURCE_LIMIT_BYTES = 1 << 20
+_CACHE_LIMIT_BYTES = 64 << 20
 _MOST_DETAIL_LINES = 40
 
 _INSTALL_CLANG = (
@@ -72,17 +75,17 @@ def compile_bpf(source: Path, *, cache: Path | None = None, time_limit_s: float 
     A compiler that needs longer than ``time_limit_s`` (of waiting) or 20 s (of computing) is stopped.
     Raises BadFile, MissingTool, CompileFailed (its message begins ``NAME.bpf.c:LINE:``).
     """
-    folder = paths.cache_dir() / "objects" if cache is None else cache
+    folder = cache or cache_folder()
     clang = _find_clang(folder)
-    command = [clang.path, *_flags(), "-c", "-o", "-", f"./{source.name}"]
-    key = _key(source, clang, command)
+    options = object_options(our_headers())
+    key = _key(source, clang, options)
     entry = folder / key
-    known = _read_entry(entry)
+    known = read_entry(entry)
     if known is not None:
         return known
-    compiled = _run_clang(source, command, time_limit_s)
-    if _key(source, clang, command) == key:  # else it was edited under the compiler
-        _write_entry(entry, compiled)
+    compiled = _run_clang(source, [clang.path, *options, f"./{source.name}"], time_limit_s)
+    if _key(source, clang, options) == key:  # else it was edited under the compiler
+        write_entry(entry, compiled)
     return compiled
 
 
@@ -91,12 +94,12 @@ def compile_native(source: Path, *, cache: Path | None = None) -> bytes:
 
     Kept like objects are. Raises MissingTool, also when the C library's headers are not installed, and CompileFailed.
     """
-    folder = paths.cache_dir() / "objects" if cache is None else cache
+    folder = cache or cache_folder()
     clang = _find_clang(folder)
     command = [clang.path, "-O2", "-Wall", "-pthread", "-o", "/proc/self/fd/1", f"./{source.name}"]
     parts = (source.read_bytes(), clang.version.encode(), *(each.encode() for each in command[1:]))
     entry = folder / hashlib.sha256(b"\0".join(parts)).hexdigest()
-    known = _read_entry(entry)
+    known = read_entry(entry)
     if known is None:
         try:
             known = _run_clang(source, command, TIME_LIMIT_S)
@@ -104,13 +107,18 @@ def compile_native(source: Path, *, cache: Path | None = None) -> bytes:
             if "file not found" in error.message:
                 raise MissingTool("The headers of the C library are not installed.", _INSTALL_LIBC) from error
             raise
-        _write_entry(entry, known)
+        write_entry(entry, known)
     return known
 
 
 def find_clang() -> Clang:
     """The newest clang of at least version 16 in PATH. Raises MissingTool."""
-    return _find_clang(paths.cache_dir() / "objects")
+    return _find_clang(cache_folder())
+
+
+def cache_folder() -> Path:
+    """Where objects are kept, and what compilers say of themselves. All of it can be made again."""
+    return paths.cache_dir() / "objects"
 
 
 def _find_clang(folder: Path) -> Clang:
@@ -147,11 +155,11 @@ def _version_of(clang: str, folder: Path) -> str:
         status = real.stat()
         identity = f"{clang} {real} {status.st_size} {status.st_mtime_ns}"
         entry = folder / f"clang-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        known = _read_entry(entry)
+        known = read_entry(entry)
         if known is not None:
             return known.decode("utf-8", "replace")
         version = _ask_version(clang)
-        _write_entry(entry, version.encode())
+        write_entry(entry, version.encode())
         return version
     return ""
 
@@ -159,28 +167,33 @@ def _version_of(clang: str, folder: Path) -> str:
 def _ask_version(clang: str) -> str:
     try:
         asked = subprocess.run(
-            [clang, "--version"], capture_output=True, text=True, timeout=TIME_LIMIT_S, env=_environment(), check=False
+            [clang, "--version"], capture_output=True, text=True, timeout=TIME_LIMIT_S, env=environment(), check=False
         )
     except (OSError, subprocess.SubprocessError):
         return ""
     return asked.stdout.partition("\n")[0].strip()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Nothing of the user's that could change what comes out."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0"}
 
 
-def _flags() -> list[str]:
+def object_options(include: Path) -> list[str]:
+    """clang's options for an object on standard output, where our headers lie in ``include``."""
+    return [*language_options(include), "-c", "-o", "-"]
+
+
+def language_options(include: Path) -> list[str]:
+    """What a policy's source means: everything but what is to be made of it. Raises MissingTool."""
     machine = platform.machine()
     if machine not in _TARGET_ARCH:
         raise MissingTool(f"Policies cannot be compiled for {machine} processors.")
-    include = _our_headers()
     return [
         *("-g", "-O2", "-Wall", "-target", "bpf", "-mcpu=v3"),
         f"-D__TARGET_ARCH_{_TARGET_ARCH[machine]}",
         f"-I{include}",
-        f"-idirafter{_libbpf_headers()}",
+        f"-idirafter{libbpf_headers()}",
         f"-ffile-prefix-map={include}=include",
         "-ffile-prefix-map=./=",
         *("-fdebug-compilation-dir=.", "-fno-ident", "-fno-color-diagnostics", "-fno-crash-diagnostics"),
@@ -188,37 +201,44 @@ def _flags() -> list[str]:
     ]
 
 
-def _our_headers() -> Path:
+def our_headers() -> Path:
+    """The folder of the header that a policy includes, and of its aliases."""
     return paths.shipped("bpf") / "include"
 
 
 @functools.cache
-def _libbpf_headers() -> Path:
+def libbpf_headers() -> Path:
+    """The folder above ``bpf/bpf_helpers.h``. Raises MissingTool."""
     for folder in _HEADER_FOLDERS:
         if (folder / "bpf" / "bpf_helpers.h").is_file():
             return folder
     raise MissingTool("The headers of libbpf are not installed: compiling policies needs them.", _INSTALL_HEADERS)
 
 
-def _key(source: Path, clang: Clang, command: list[str]) -> str:
-    """Names the object by everything that it is made of."""
-    ours, installed = _our_headers(), _libbpf_headers() / "bpf"
-    headers = [*sorted(ours.rglob("*.h")), *sorted(installed.glob("*.h")), *sorted(source.parent.glob("*.h"))]
+def _key(source: Path, clang: Clang, options: list[str]) -> str:
+    beside = sorted(source.parent.glob("*.h"))
     try:
-        if source.stat().st_size > _SOURCE_LIMIT_BYTES:
-            raise BadFile(f"{source.name} is longer than 1 MB: that is no policy.")
-        parts = [source.name.encode(), source.read_bytes(), *(each.read_bytes() for each in headers)]
+        if source.stat().st_size > SOURCE_LIMIT_BYTES:
+            raise BadFile(f"{source.name} is longer than {SOURCE_LIMIT_BYTES >> 20} MB: that is no policy.")
+        return object_key(source.name, source.read_bytes(), clang, options, beside)
     except OSError as error:
         raise BadFile(f"{error.filename or source} cannot be read: {error.strerror}.") from error
-    flags = [each.replace(str(ours), "include") for each in command[1:]]
-    parts += [clang.version.encode(), *(each.encode() for each in flags), *(each.name.encode() for each in headers)]
+
+
+def object_key(name: str, text: bytes, clang: Clang, options: list[str], beside: Sequence[Path] = ()) -> str:
+    """Names an object by everything that it is made of; ``beside`` are further headers that its source can see."""
+    ours, installed = our_headers(), libbpf_headers() / "bpf"
+    headers = [*sorted(ours.rglob("*.h")), *sorted(installed.glob("*.h")), *beside]
+    parts = [name.encode(), text, *(each.read_bytes() for each in headers), clang.version.encode()]
+    parts += [each.replace(str(ours), "include").encode() for each in options]
+    parts += [each.name.encode() for each in headers]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
 
 
-def _read_entry(entry: Path) -> bytes | None:
+def read_entry(entry: Path) -> bytes | None:
     """What was stored, or None when it is not there or not what was stored."""
     with contextlib.suppress(OSError):
         content = entry.read_bytes()
@@ -231,7 +251,7 @@ def _read_entry(entry: Path) -> bytes | None:
     return None
 
 
-def _write_entry(entry: Path, payload: bytes) -> None:
+def write_entry(entry: Path, payload: bytes) -> None:
     """Store for the next time, whole or not at all; a cache that cannot be written costs time and nothing else."""
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -243,6 +263,18 @@ def _write_entry(entry: Path, payload: bytes) -> None:
             except OSError:
                 Path(new.name).unlink(missing_ok=True)
                 raise
+        _forget_oldest(entry.parent)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Keep what was written last. A half-written file of a process that was killed is as old as any other."""
+    kept = 0
+    with os.scandir(folder) as found:
+        files = [(each.stat().st_mtime_ns, each.stat().st_size, each.path) for each in found if each.is_file()]
+    for _, size, path in sorted(files, reverse=True):
+        kept += size
+        if kept > _CACHE_LIMIT_BYTES:
+            Path(path).unlink(missing_ok=True)
 
 
 def _run_clang(source: Path, command: list[str], time_limit_s: float) -> bytes:
@@ -250,7 +282,7 @@ def _run_clang(source: Path, command: list[str], time_limit_s: float) -> bytes:
     with os.fdopen(os.memfd_create("object"), "w+b") as out, os.fdopen(os.memfd_create("messages"), "w+b") as err:
         try:
             process = subprocess.Popen(
-                command, cwd=source.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=_environment()
+                command, cwd=source.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment()
             )
         except OSError as error:
             raise MissingTool(f"{command[0]} cannot be started: {error.strerror}.", _INSTALL_CLANG) from error
@@ -261,10 +293,7 @@ def _run_clang(source: Path, command: list[str], time_limit_s: float) -> bytes:
         err.seek(0)
         messages = err.read(256 << 10).decode("utf-8", "replace")
         if not ended:
-            raise CompileFailed(
-                f"{source.name}: clang did not finish within {time_limit_s:g} s, so it was stopped.",
-                "Look for macros or includes that expand without end.",
-            )
+            raise too_slow(source.name, time_limit_s)
         if process.returncode != 0:
             raise _failed(source, process.returncode, messages)
         return out.read()
@@ -275,7 +304,7 @@ def _limit(pid: int) -> None:
     limits = (
         (resource.RLIMIT_CPU, round(TIME_LIMIT_S)),
         (resource.RLIMIT_AS, _MEMORY_LIMIT_BYTES),
-        (resource.RLIMIT_FSIZE, _OBJECT_LIMIT_BYTES),
+        (resource.RLIMIT_FSIZE, OBJECT_LIMIT_BYTES),
         (resource.RLIMIT_CORE, 0),
     )
     with contextlib.suppress(ProcessLookupError):
@@ -298,14 +327,31 @@ def _wait(process: subprocess.Popen[bytes], time_limit_s: float) -> bool:
 
 def _failed(source: Path, code: int, messages: str) -> CompileFailed:
     if code == -signal.SIGXFSZ:
-        return CompileFailed(f"{source.name}: the object would be larger than {_OBJECT_LIMIT_BYTES >> 20} MB.")
-    text = messages.replace(f"{_our_headers()}/", "").replace(f"{source.parent}/", "")
-    text = _HERE.sub("", text)
+        return too_large(source.name)
+    text = messages.replace(f"{our_headers()}/", "").replace(f"{source.parent}/", "")
+    return rejected(source.name, text, f"signal {-code}" if code < 0 else f"exit code {code}")
+
+
+def too_large(name: str) -> CompileFailed:
+    """What is said of an object that would not fit into a message to the helper."""
+    return CompileFailed(f"{name}: the object would be larger than {OBJECT_LIMIT_BYTES >> 20} MB.")
+
+
+def too_slow(name: str, time_limit_s: float) -> CompileFailed:
+    """What is said of a source that clang does not come to an end with."""
+    return CompileFailed(
+        f"{name}: clang did not finish within {time_limit_s:g} s, so it was stopped.",
+        "Look for macros or includes that expand without end.",
+    )
+
+
+def rejected(name: str, messages: str, stopped: str) -> CompileFailed:
+    """clang's first error, as a sentence; ``stopped`` says how it ended, for when it said nothing."""
+    text = _HERE.sub("", messages)
     details = "\n".join(text.splitlines()[:_MOST_DETAIL_LINES])
     located, anywhere = _LOCATED_ERROR.search(text), _ANY_ERROR.search(text)
     if located:
         return CompileFailed(f"{located['file']}:{located['line']}: {located['text']}", details=details)
     if anywhere:
-        return CompileFailed(f"{source.name}: {anywhere['text']}", details=details)
-    stopped = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return CompileFailed(f"{source.name}: clang gave up ({stopped}).", details=details)
+        return CompileFailed(f"{name}: {anywhere['text']}", details=details)
+    return CompileFailed(f"{name}: clang gave up ({stopped}).", details=details)
