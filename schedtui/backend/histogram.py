@@ -8,7 +8,7 @@ longer (from 7.5 s).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 SLOTS = 128
 
@@ -46,8 +46,13 @@ def added(left: Sequence[int], right: Sequence[int]) -> Histogram:
     return tuple(a + b for a, b in zip(left, right, strict=False)) + tuple(left[len(right) :])
 
 
-def percentile_us(slots: Sequence[int], percent: float) -> float | None:
-    """The ``percent``-th percentile in microseconds, interpolated inside its slot; None when empty."""
+def percentile_us(
+    slots: Sequence[int], percent: float, bound_ns: Callable[[int], int] = lower_bound_ns
+) -> float | None:
+    """The ``percent``-th percentile in microseconds, interpolated inside its slot; None when empty.
+
+    ``bound_ns`` says where a slot begins, for a histogram of another layout.
+    """
     total = sum(slots)
     if not total:
         return None
@@ -55,10 +60,10 @@ def percentile_us(slots: Sequence[int], percent: float) -> float | None:
     seen = 0
     for slot, count in enumerate(slots):
         if count and seen + count >= wanted:
-            low, high = lower_bound_ns(slot), lower_bound_ns(slot + 1)
+            low, high = bound_ns(slot), bound_ns(slot + 1)
             return (low + (high - low) * (wanted - seen) / count) / 1000
         seen += count
-    return lower_bound_ns(len(slots)) / 1000
+    return bound_ns(len(slots)) / 1000
 
 
 def maximum_us(slots: Sequence[int]) -> float | None:

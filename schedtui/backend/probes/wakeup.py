@@ -111,16 +111,7 @@ class WakeupLatency:
 
 def log2_percentile_us(slots: Sequence[int], percent: float) -> float | None:
     """A percentile in µs of a histogram whose slot n counts 2**n <= ns < 2**(n+1), interpolated; None when empty."""
-    total = sum(slots)
-    if not total:
-        return None
-    wanted = total * percent / 100
-    seen = 0
-    for slot, count in enumerate(slots):
-        if count and seen + count >= wanted:
-            return (1 << slot) * (1 + (wanted - seen) / count) / 1000
-        seen += count
-    return (1 << len(slots)) / 1000
+    return percentile_us(slots, percent, lambda slot: 1 << slot)
 
 
 def _slots_of(counters: int) -> list[int]:
