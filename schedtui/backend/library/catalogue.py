@@ -1,27 +1,48 @@
 """The library as it lies on disk: policies and presets, read from their TOML files and checked.
 
-A damaged entry is left out and named in ``problems``; it never hides the others. What a policy does to a
-kernel, and which settings a user wants, is left to others.
+Built-in policies and external schedulers ship with the program; the user's own lie in ``policies`` of the data
+directory, and those that were made for them in ``generated`` (see generated.py). A damaged entry is left out and
+named in ``problems``; it never hides the others. What a policy does to a kernel, which settings a user wants, and
+what an external scheduler's installed version can really do, is left to others.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
-from schedtui.backend.errors import BadTunable, UnknownName
-from schedtui.backend.model import Choice, Policy, Preset, Setting, Statistic, Tunable
-from schedtui.paths import shipped
+from schedtui.backend.errors import BadFile, BadTunable, UnknownName
+from schedtui.backend.library.meta import state_of
+from schedtui.backend.model import Choice, Mode, Origin, Policy, Preset, Setting, Statistic, Tunable
+from schedtui.paths import data_dir, shipped
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+CLASSES = {
+    "gaming": "games",
+    "streaming": "a game and its recording or stream",
+    "audio": "sound with small buffers",
+    "desktop": "a desktop in use",
+    "compile": "builds",
+    "batch": "many jobs of which only the end counts",
+    "server": "a service whose slowest answers matter",
+    "data-ml": "training and data processing",
+    "memory-io": "work bound by memory or disk",
+    "battery": "a battery that should last",
+}
+"""The workload classes: what people do with a computer, by the ids that presets, modes and intents share."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_FLAG = re.compile(r"[A-Za-z0-9]|[a-z0-9]+(-[a-z0-9]+)*")
+_PROGRAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_LARGEST_BYTES = 1 << 20
 _PATH_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 _Entry = TypeVar("_Entry")
@@ -55,18 +76,30 @@ class Library(Struct, frozen=True):
             return self.policies[name]
         raise _unknown("preset or policy", name, [*self.presets, *self.policies])
 
+    def loadable(self) -> dict[str, Policy]:
+        """The policies that have a source of their own: all but the external schedulers."""
+        return {name: policy for name, policy in self.policies.items() if policy.source}
+
 
 class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     title: str
     summary: str
     description: str
-    source: str
+    source: str = ""
+    binary: str = ""
     for_whom: tuple[str, ...]
     not_for: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    mode: tuple[_ModeEntry, ...] = ()
     tunable: tuple[_TunableEntry, ...] = ()
     statistic: tuple[_StatisticEntry, ...] = ()
+
+
+class _ModeEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    goal: str
+    flags: tuple[str, ...]
+    reason: str
 
 
 class _TunableEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,23 +142,34 @@ class _Wrong(Exception):
         self.line = line
 
 
-def load_library(folder: Path | None = None) -> Library:
-    """Read ``folder`` (default: the library that ships). Never raises for what lies in it: see ``problems``."""
-    folder = folder or shipped("library")
+def load_library(folder: Path | None = None, data: Path | None = None) -> Library:
+    """Read ``folder`` and the policies in the user's data directory ``data``.
+
+    Without arguments: the library that ships, and the user's. With ``folder`` alone: that folder and nothing else.
+    Never raises for what lies in them: see ``problems``.
+    """
+    if folder is None:
+        folder, data = shipped("library"), data or data_dir()
     problems: list[str] = []
     policies: dict[str, Policy] = {}
     files = sorted(folder.glob("*/policy.toml"))
     if not files:
         problems.append(f"{folder}: holds no policy (no folder with a policy.toml)")
-    for path in files:
-        try:
-            policy = _read_policy(path)
-        except _Wrong as wrong:
-            problems.append(_located(path, wrong))
-        else:
-            policies[policy.name] = policy
+    _add_policies(files, "built-in", policies, problems)
     presets = _read_presets(folder / "presets.toml", policies, problems)
+    if data is not None:
+        taken = {*policies, *presets}
+        _add_policies(sorted(data.glob("policies/*/policy.toml")), "user", policies, problems, taken)
+        _add_policies(_in_use(data / "generated"), "generated", policies, problems, {*policies, *presets})
     return Library(policies, presets, problems)
+
+
+def read_policy(path: Path, origin: Origin = "user") -> Policy:
+    """The entry in the file ``path`` (a ``policy.toml``) by itself. Raises BadFile, which names file and line."""
+    try:
+        return _read_policy(path, origin)
+    except _Wrong as wrong:
+        raise BadFile(_located(path, wrong), "Mend that file.") from wrong
 
 
 def check_setting(tunable: Tunable, value: Setting) -> Setting:
@@ -195,23 +239,51 @@ def _out_of_range(tunable: Tunable, value: Setting) -> BadTunable:
     return BadTunable(f"{tunable.name} cannot be “{shown}”.", f"It takes {range_of(tunable)}.")
 
 
-def _read_policy(path: Path) -> Policy:
+def _in_use(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.glob("*/policy.toml")):
+        if state_of(path.parent) != "retired":
+            yield path
+
+
+def _add_policies(
+    files: Iterable[Path],
+    origin: Origin,
+    policies: dict[str, Policy],
+    problems: list[str],
+    taken: Iterable[str] = (),
+) -> None:
+    for path in files:
+        try:
+            policy = _read_policy(path, origin)
+            if policy.name in taken:
+                what = f"“{policy.name}” is already the name of another policy or preset: give this one another"
+                raise _Wrong(what, _line(path.read_text(encoding="utf-8"), "name"))
+        except _Wrong as wrong:
+            problems.append(_located(path, wrong))
+        else:
+            policies[policy.name] = policy
+
+
+def _read_policy(path: Path, origin: Origin) -> Policy:
     data, text = _read_toml(path)
     entry = _converted(data, _PolicyFile, text, "")
     if not _NAME.match(entry.name) or entry.name != path.parent.name:
         raise _Wrong(f"name is “{entry.name}”, but the folder is called “{path.parent.name}”", _line(text, "name"))
-    source = path.parent / entry.source
-    if source.parent != path.parent or not source.is_file():
-        raise _Wrong(f"source “{entry.source}” is not a file of this folder", _line(text, "source"))
+    if bool(entry.source) == bool(entry.binary):
+        raise _Wrong("needs either a source or, for an external scheduler, a binary", _line(text, "binary"))
+    source = _source_of(path, entry, text)
     tunables = tuple(Tunable(**msgspec.structs.asdict(each)) for each in entry.tunable)
     for index, tunable in enumerate(tunables):
         where = _line(text, "name", f"[[tunable]]:{index}")
-        _check_tunable(tunable, where)
+        _check_tunable(tunable, where, external=bool(entry.binary))
         if any(tunable.name == each.name for each in tunables[:index]):
             raise _Wrong(f"{tunable.name} is listed twice", where)
+    if entry.binary and origin == "built-in":
+        origin = "external"
+    draft = origin == "generated" and state_of(path.parent) == "draft"
     return Policy(
         name=entry.name,
-        title=entry.title,
+        title=f"{entry.title} (draft)" if draft else entry.title,
         summary=entry.summary,
         description=entry.description.strip(),
         for_whom=entry.for_whom,
@@ -220,13 +292,53 @@ def _read_policy(path: Path) -> Policy:
         tunables=tunables,
         statistics=tuple(Statistic(name=each.name, description=each.description) for each in entry.statistic),
         folder=str(path.parent),
-        source=str(source),
+        source=source,
+        origin=origin,
+        binary=entry.binary,
+        modes=_modes_of(entry, text),
+        note=_read_note(path.parent / "NOTE.md"),
     )
 
 
-def _check_tunable(tunable: Tunable, line: int) -> None:
+def _source_of(path: Path, entry: _PolicyFile, text: str) -> str:
+    if not entry.source:
+        if not _PROGRAM.fullmatch(entry.binary):
+            raise _Wrong(f"binary “{entry.binary}” is not the name of a program", _line(text, "binary"))
+        return ""
+    source = path.parent / entry.source
+    if source.parent != path.parent or not source.is_file():
+        raise _Wrong(f"source “{entry.source}” is not a file of this folder", _line(text, "source"))
+    return str(source)
+
+
+def _modes_of(entry: _PolicyFile, text: str) -> tuple[Mode, ...]:
+    modes: list[Mode] = []
+    for index, each in enumerate(entry.mode):
+        table = f"[[mode]]:{index}"
+        if not entry.binary:
+            raise _Wrong("only an external scheduler has modes; a policy of ours has tunables", _line(text, "", table))
+        if each.goal not in CLASSES:
+            raise _Wrong(f"goal “{each.goal}” is none of {', '.join(CLASSES)}", _line(text, "goal", table))
+        if any(each.goal == mode.goal for mode in modes):
+            raise _Wrong(f"there are two modes for {each.goal}", _line(text, "goal", table))
+        modes.append(Mode(goal=each.goal, flags=each.flags, reason=each.reason))
+    return tuple(modes)
+
+
+def _read_note(path: Path) -> str:
+    if not path.exists():
+        return ""
+    try:
+        return _read_text(path).strip()
+    except _Wrong as wrong:
+        raise _Wrong(f"{path.name} {wrong.what}") from wrong
+
+
+def _check_tunable(tunable: Tunable, line: int, *, external: bool) -> None:
     name = tunable.name
-    if not _IDENTIFIER.match(name):
+    if external and not _FLAG.fullmatch(name):
+        raise _Wrong(f"“{name}” cannot be the name of a flag; leave out the dashes before it", line)
+    if not external and not _IDENTIFIER.match(name):
         raise _Wrong(f"“{name}” cannot be the name of a C global", line)
     if isinstance(tunable.default, int) and not isinstance(tunable.default, bool):
         low, high = tunable.minimum, tunable.maximum
@@ -287,19 +399,29 @@ def _fault_of_choice(choice: Choice, policies: dict[str, Policy]) -> str:
 
 
 def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         return tomllib.loads(text), text
-    except OSError as error:
-        raise _Wrong(f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise _Wrong("is not UTF-8 text") from error
     except RecursionError as error:
         raise _Wrong("is not TOML that can be read: its values are nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line (\d+)", str(error))
         what = re.sub(r" \(at .*\)", "", str(error))
         raise _Wrong(f"is not TOML: {what}", int(place[1]) if place else 0) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _Wrong("is not a file")
+        if found.st_size > _LARGEST_BYTES:
+            raise _Wrong(f"is too large ({found.st_size >> 20} MiB; {_LARGEST_BYTES >> 20} MiB at most)")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _Wrong(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _Wrong("is not UTF-8 text") from error
 
 
 def _converted(data: object, kind: type[_Entry], text: str, table: str) -> _Entry:
