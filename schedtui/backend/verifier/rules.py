@@ -1,0 +1,128 @@
+"""The verifier's rules: each by its id, the stage that knows it, what it says and why it is there.
+
+docs/VERIFIER.md lists them from here. Where a rule is broken, and how to mend it, a Finding says.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from schedtui.backend.model import StageName
+
+
+class Rule(Struct, frozen=True):
+    """One rule. ``title`` says what is wrong when it is broken, ``why`` what that would do to a person's machine."""
+
+    stage: StageName
+    title: str
+    why: str
+
+
+RULES: dict[str, Rule] = {
+    # ---- source ----
+    "foreign-include": Rule(
+        "source",
+        "Includes a file that is not schedtui's header",
+        "A policy is read and judged as one file with one known header. An include of anything else could pull a private "
+        "file into a message or an object; in the sandbox it is not even there.",
+    ),
+    "embedded-file": Rule(
+        "source",
+        "Embeds a file",
+        "#embed copies a file's bytes into the program, where nobody sees what they are.",
+    ),
+    "inline-assembly": Rule(
+        "source",
+        "Holds inline assembly",
+        "Assembly can open files and hides from a reader what a policy does; no scheduling decision needs it. An empty "
+        "template, which only keeps the compiler from reordering, is allowed.",
+    ),
+    "false-lines": Rule(
+        "source",
+        "Renumbers its own lines",
+        "#line makes messages point at another place or file, so that findings would mislead.",
+    ),
+    "too-large": Rule(
+        "source",
+        "Too large, or takes too long to compile",
+        "A scheduler is a few hundred lines. What needs megabytes, or seconds of compiling, is something else.",
+    ),
+    "does-not-compile": Rule(
+        "source",
+        "Does not compile",
+        "There is no program to judge.",
+    ),
+    "no-sandbox": Rule(
+        "source",
+        "There is no sandbox to compile it in",
+        "Without bubblewrap a source could read files through the compiler, so it is not compiled at all.",
+    ),
+    # ---- object ----
+    "not-an-object": Rule(
+        "object",
+        "Not a compiled BPF object, or a damaged one",
+        "What cannot be read cannot be judged, and is never given to the kernel.",
+    ),
+    "wrong-architecture": Rule(
+        "object",
+        "Made for another kind of processor or machine",
+        "The kernel here could not run it; a native program has no business in a scheduler at all.",
+    ),
+    "no-btf": Rule(
+        "object",
+        "Without type information (BTF)",
+        "The kernel finds its own structures through it, and the verifier the places of its findings.",
+    ),
+    "foreign-program": Rule(
+        "object",
+        "Holds something that is no callback of a scheduler",
+        "A probe, filter or native constructor beside the scheduler would get powers that a scheduler does not need.",
+    ),
+    "kfunc-not-allowed": Rule(
+        "object",
+        "Calls a kernel function that policies may not call",
+        "Only functions that schedule, or look at tasks and CPUs, are allowed.",
+    ),
+    "helper-not-allowed": Rule(
+        "object",
+        "Calls a BPF helper that policies may not call",
+        "Helpers that send signals, write to user memory, run other programs or touch the network are not for schedulers.",
+    ),
+    "map-not-allowed": Rule(
+        "object",
+        "Has a map of a kind that policies may not have",
+        "Some maps hand data to other programs or give access to files, sockets and devices.",
+    ),
+    "pinned-map": Rule(
+        "object",
+        "Keeps a map in the file system",
+        "A pinned map outlives the scheduler and can be opened by other programs.",
+    ),
+    "kconfig-extern": Rule(
+        "object",
+        "Reads the kernel's build configuration, or a variable of the kernel",
+        "It makes a policy behave differently from one kernel to the next, so that what was proven on one says little "
+        "of another.",
+    ),
+    "reads-kernel-memory": Rule(
+        "object",
+        "Reads arbitrary memory",
+        "bpf_probe_read and its kin read any address; through a policy's statistics, secrets would leave the kernel.",
+    ),
+    "too-much-memory": Rule(
+        "object",
+        "Takes too much memory",
+        "Maps are memory of the kernel: it cannot be swapped out, and is missing from everything else.",
+    ),
+    "tunable-out-of-bounds": Rule(
+        "object",
+        "A tunable is not what the library says of it",
+        "A setting that does not exist, or does not fit, would silently do something else than a person chose.",
+    ),
+    "timeout-too-long": Rule(
+        "object",
+        "Lets tasks hang for too long",
+        "timeout_ms is how long the kernel's watchdog waits before it takes a policy out that forgets a task: that long "
+        "programs may stand still.",
+    ),
+}
