@@ -36,13 +36,19 @@ def default_cpus() -> int:
 
 
 class LabMachine:
-    """Each has a guest of its own, which ends with it."""
+    """Each has a guest of its own, which ends with it.
 
-    def __init__(self, *, kernel: Path | None = None, cpus: int | None = None) -> None:
+    Its CPUs share one last-level cache, or are spread evenly over ``sockets`` with one each.
+    """
+
+    def __init__(self, *, kernel: Path | None = None, cpus: int | None = None, sockets: int = 1) -> None:
         self._kernel = kernel
         self._cpus = cpus or default_cpus()
         if not 1 <= self._cpus <= _MAX_CPUS:
             raise UnknownName(f"A lab has 1 to {_MAX_CPUS} CPUs, not {self._cpus}.")
+        if sockets < 1 or self._cpus % sockets:
+            raise UnknownName(f"{self._cpus} CPUs cannot be spread evenly over {sockets} sockets.")
+        self._sockets = sockets
         self._guest: Guest | None = None
         self._info: MachineInfo | None = None
         self._note: Event | None = None
@@ -65,7 +71,8 @@ class LabMachine:
             stage("kernel: looking for one with sched_ext", 0)
             kernel = find_kernel(self._kernel, stage)
             plan = plan_image(compile_bpf(probe_source()))
-            shape = Shape(qemu.path, ".".join(map(str, qemu.version)), kernel.image, self._cpus, MEMORY_MIB, plan)
+            version = ".".join(map(str, qemu.version))
+            shape = Shape(qemu.path, version, kernel.image, self._cpus, MEMORY_MIB, plan, self._sockets)
             guest, hello, mended = Snapshots(paths.cache_dir() / "lab").open(shape, stage)
             self._guest = guest
             if self._closed or hello.info is None:
@@ -105,6 +112,12 @@ class LabMachine:
     def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
         """See Machine."""
         reply = self._call(protocol.Load(name, obj, settings), 60)
+        assert reply.scheduler is not None
+        return reply.scheduler
+
+    def tune(self, settings: dict[str, Setting]) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.Tune(settings))
         assert reply.scheduler is not None
         return reply.scheduler
 

@@ -37,6 +37,8 @@ class GuestConfig:
     memory_mib: int
     accelerator: str
     """'kvm' or 'tcg'."""
+    sockets: int = 1
+    """Packages that the CPUs are spread over; each has a last-level cache of its own."""
 
     def arguments(self) -> list[str]:
         """QEMU's command line but for the three sockets and an incoming snapshot."""
@@ -48,7 +50,7 @@ class GuestConfig:
         append = _KERNEL_OPTIONS + (" cpuhp.parallel=0" if many else "")
         return [
             *accel,
-            *("-smp", f"{self.cpus},sockets=1,cores={self.cpus},threads=1"),
+            *("-smp", f"{self.cpus},sockets={self.sockets},cores={self.cpus // self.sockets},threads=1"),
             *("-m", str(self.memory_mib)),
             *("-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
             *("-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", append),

@@ -52,6 +52,7 @@ class Shape:
     cpus: int
     memory_mib: int
     plan: ImagePlan
+    sockets: int = 1
 
 
 class Snapshots:
@@ -76,7 +77,7 @@ class Snapshots:
             accelerator = self._accelerator(shape)
             key = _key(shape, accelerator)
             place = self.folder / key
-            config = GuestConfig(shape.qemu, shape.kernel, place / "initrd", shape.cpus, shape.memory_mib, accelerator)
+            config = _config(shape, place / "initrd", accelerator)
             meta = self._usable(place)
             if meta is None:
                 if place.exists():
@@ -229,6 +230,12 @@ def _without_sched_ext(kernel: Path) -> KernelUnsuitable:
     )
 
 
+def _config(shape: Shape, initrd: Path, accelerator: str) -> GuestConfig:
+    return GuestConfig(
+        shape.qemu, shape.kernel, initrd, shape.cpus, shape.memory_mib, accelerator, sockets=shape.sockets
+    )
+
+
 def _key(shape: Shape, accelerator: str) -> str:
     kernel = shape.kernel.stat()
     parts = [
@@ -240,7 +247,7 @@ def _key(shape: Shape, accelerator: str) -> str:
         str(shape.memory_mib),
         accelerator,
         _cpu_model() if accelerator == "kvm" else "",
-        " ".join(GuestConfig(Path(), Path(), Path(), shape.cpus, shape.memory_mib, accelerator).arguments()),
+        " ".join(replace(_config(shape, Path(), accelerator), qemu=Path(), kernel=Path()).arguments()),
         shape.plan.digest(),
     ]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:24]
