@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Click
+from textual.geometry import Region
 
 from schedtui.backend.model import CpuSample, Frame, MachineInfo
 from schedtui.widgets.glyphs import Glyphs
@@ -93,6 +95,7 @@ class CpuPanel(Panel):
         self._opened: CpuGroup | None = None
         self._first_row = 0
         self._is_grouped = False
+        self._places: list[tuple[Region, int]] = []
         self.redraw()
 
     def show(self, info: MachineInfo, frame: Frame) -> None:
@@ -136,6 +139,18 @@ class CpuPanel(Panel):
         self._opened = None
         self.redraw()
 
+    def on_click(self, event: Click) -> None:
+        """Choose the group that was clicked; a second click opens it."""
+        x, y = event.offset - self.inner_offset
+        group = next((group for place, group in self._places if place.contains(x, y)), None)
+        if group is None:
+            return
+        event.stop()
+        self._chosen = group
+        if event.chain == 2:
+            self.action_open()
+        self.redraw()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the keys to others while there is nothing to choose."""
         if action == "close":
@@ -146,6 +161,7 @@ class CpuPanel(Panel):
 
     def draw(self, width: int, height: int) -> list[Line]:
         self.heading, self.aside, self.note = "CPUs", "", ""
+        self._places = []
         if self._frame is None:
             return [[("waiting for the first sample", "faint")]]
         if not self._cpus:
@@ -297,9 +313,10 @@ class CpuPanel(Panel):
         lines: list[Line] = []
         for row in range(rows):
             line: Line = []
-            for index in range(row, len(self._groups), rows):
+            for column, index in enumerate(range(row, len(self._groups), rows)):
                 if line:
                     line.append((" " * _COLUMN_GAP, "text"))
+                self._places.append((Region(column * (cell + _COLUMN_GAP), len(lines), cell, 1), index))
                 line += self._group(index, labels, cell, with_queue)
             lines.append(line)
             if is_airy:
@@ -344,6 +361,11 @@ class CpuPanel(Panel):
             per_line = (room + gap) // (longest + gap)
             if per_line and -(-len(self._groups) // per_line) <= height:
                 rows = [self._groups[start : start + per_line] for start in range(0, len(self._groups), per_line)]
+                self._places = [
+                    (Region(label + 1 + column * (longest + gap), y, len(group.cpus), 1), y * per_line + column)
+                    for y, row in enumerate(rows)
+                    for column, group in enumerate(row)
+                ]
                 return [self._sign_line([each.cpus for each in row], label, chosen, gap=gap) for row in rows]
         step = 1
         while len(in_order) > room * step * height:

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from rich.segment import Segment
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -139,6 +139,11 @@ class Panel(Strips):
     def is_compact(self) -> bool:
         """Whether the terminal is so low that the frame is left out."""
         return self.app.size.height < COMPACT_BELOW
+
+    @property
+    def inner_offset(self) -> Offset:
+        """Where the first cell of the content lies, below the title and within the sides."""
+        return Offset(1 if self.is_compact else 2, 1)
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
         """The lines between the sides of the frame; ``strip_of`` adds the sides."""

@@ -131,3 +131,30 @@ async def test_among_signs_the_chosen_group_is_named_with_its_mean() -> None:
         await pilot.press("down")
         await pilot.pause()
         assert "8–15 50%" in screen_text(app)[0]
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 40)], ids=["without a frame", "with one"])
+async def test_a_click_chooses_a_group_and_a_second_opens_it(size: tuple[int, int]) -> None:
+    panel = CpuPanel()
+    app = Alone(panel)
+    async with app.run_test(size=size) as pilot:
+        panel.show(machine(128, cache=16), frame([50.0] * 128))
+        await pilot.pause()
+        line = next(y for y, text in enumerate(screen_text(app)) if " L2 " in text)
+        await pilot.click(panel, offset=(8, line))
+        await pilot.pause()
+        assert "▸ L2" in screen_text(app)[line]
+        await pilot.click(panel, offset=(8, line), times=2)
+        await pilot.pause()
+        assert "CPUs 32–47 of 128" in screen_text(app)[0]
+
+
+async def test_a_click_among_signs_chooses_their_group() -> None:
+    panel = CpuPanel()
+    app = Alone(panel)
+    async with app.run_test(size=(40, 12)) as pilot:
+        panel.show(machine(256), frame([50.0] * 256))
+        await pilot.pause()
+        await pilot.click(panel, offset=(1 + 4 + 10, 1))
+        await pilot.pause()
+        assert "8–15 50%" in screen_text(app)[0]
