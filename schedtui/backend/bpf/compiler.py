@@ -293,7 +293,10 @@ def _run_clang(source: Path, command: list[str], time_limit_s: float) -> bytes:
         err.seek(0)
         messages = err.read(256 << 10).decode("utf-8", "replace")
         if not ended:
-            raise too_slow(source.name, time_limit_s)
+            raise CompileFailed(
+                f"{source.name}: clang did not finish within {time_limit_s:g} s, so it was stopped.",
+                "Look for macros or includes that expand without end.",
+            )
         if process.returncode != 0:
             raise _failed(source, process.returncode, messages)
         return out.read()
@@ -327,22 +330,9 @@ def _wait(process: subprocess.Popen[bytes], time_limit_s: float) -> bool:
 
 def _failed(source: Path, code: int, messages: str) -> CompileFailed:
     if code == -signal.SIGXFSZ:
-        return too_large(source.name)
+        return CompileFailed(f"{source.name}: the object would be larger than {OBJECT_LIMIT_BYTES >> 20} MB.")
     text = messages.replace(f"{our_headers()}/", "").replace(f"{source.parent}/", "")
     return rejected(source.name, text, f"signal {-code}" if code < 0 else f"exit code {code}")
-
-
-def too_large(name: str) -> CompileFailed:
-    """What is said of an object that would not fit into a message to the helper."""
-    return CompileFailed(f"{name}: the object would be larger than {OBJECT_LIMIT_BYTES >> 20} MB.")
-
-
-def too_slow(name: str, time_limit_s: float) -> CompileFailed:
-    """What is said of a source that clang does not come to an end with."""
-    return CompileFailed(
-        f"{name}: clang did not finish within {time_limit_s:g} s, so it was stopped.",
-        "Look for macros or includes that expand without end.",
-    )
 
 
 def rejected(name: str, messages: str, stopped: str) -> CompileFailed:

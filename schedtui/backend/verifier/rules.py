@@ -23,8 +23,8 @@ RULES: dict[str, Rule] = {
     "foreign-include": Rule(
         "source",
         "Includes a file that is not schedtui's header",
-        "A policy is read and judged as one file with one known header. An include of anything else could pull a private "
-        "file into a message or an object; in the sandbox it is not even there.",
+        "A policy is judged as one file with one known header. An include of anything else could pull a private file "
+        "into a message or an object; in the sandbox it is not even there.",
     ),
     "embedded-file": Rule(
         "source",
@@ -86,7 +86,7 @@ RULES: dict[str, Rule] = {
     "helper-not-allowed": Rule(
         "object",
         "Calls a BPF helper that policies may not call",
-        "Helpers that send signals, write to user memory, run other programs or touch the network are not for schedulers.",
+        "Helpers that send signals, write to the memory of programs, or touch the network are not for schedulers.",
     ),
     "map-not-allowed": Rule(
         "object",
@@ -122,7 +122,7 @@ RULES: dict[str, Rule] = {
     "timeout-too-long": Rule(
         "object",
         "Lets tasks hang for too long",
-        "timeout_ms is how long the kernel's watchdog waits before it takes a policy out that forgets a task: that long "
-        "programs may stand still.",
+        "timeout_ms is how long the kernel's watchdog waits before it takes out a policy that forgets a task: "
+        "that long programs may stand still.",
     ),
 }

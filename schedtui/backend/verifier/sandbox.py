@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import resource
@@ -21,8 +22,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from schedtui.backend.bpf import compiler
-from schedtui.backend.bpf.compiler import SOURCE_LIMIT_BYTES, Clang
-from schedtui.backend.errors import BadFile, MissingTool
+from schedtui.backend.bpf.compiler import Clang
+from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 
 TIME_LIMIT_S = 10.0
 MEMORY_LIMIT_BYTES = 1 << 30
@@ -43,25 +44,25 @@ _ALLOW_NAMESPACES = (
     "Allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000 "
     "kernel.apparmor_restrict_unprivileged_userns=0 (those that your system knows)"
 )
-_NAME = re.compile(r"[\w+.-][\w+. -]*")
+_NAME = re.compile(r"[\w+.-][\w+. -]{0,200}", re.ASCII)
+_OUR_PATH = re.compile(rf"(?<![\w./-]){INCLUDE}/")
 _LIBRARY = re.compile(r"(?:^|=>)\s+(/\S+) \(0x", re.MULTILINE)
+_TOO_MUCH = "Look for macros that expand without end, and for huge tables."
 _REFUSED = b"bwrap: "
 _KILLED_BY = 128
 """bubblewrap's exit code for a signal N is 128 + N, as a shell's is."""
 
 
+class TooMuch(CompileFailed):
+    """A source that clang was stopped at: it needs more time, memory or space than any policy does."""
+
+
 class Finished(NamedTuple):
-    """How a run of clang ended."""
+    """How a run of clang ended. In its messages, our headers are named as a source names them."""
 
     exit_code: int
     output: bytes
     messages: str
-    in_time: bool
-
-    @property
-    def killed_by(self) -> int:
-        """The signal that ended it, or 0."""
-        return max(self.exit_code - _KILLED_BY, 0)
 
 
 def compile_sandboxed(source: Path) -> bytes:
@@ -74,15 +75,17 @@ def compile_sandboxed(source: Path) -> bytes:
 
 def compile_text(name: str, text: bytes) -> bytes:
     """Like ``compile_sandboxed``, for bytes that the caller has; ``name`` ends in ``.bpf.c``."""
+    _check(name, text)
     clang = compiler.find_clang()
     options = compiler.object_options(INCLUDE)
     key = compiler.object_key(name, text, clang, ["sandbox", *options])
     entry = compiler.cache_folder() / key
     known = compiler.read_entry(entry)
     if known is None:
-        with start_clang(clang, options, name, text) as running:
-            finished = running.finish()
-        known = _object_of(name, finished)
+        finished = run_clang(clang, options, name, text)
+        if finished.exit_code:
+            raise compiler.rejected(name, finished.messages, f"exit code {finished.exit_code}")
+        known = finished.output
         compiler.write_entry(entry, known)
     return known
 
@@ -95,10 +98,21 @@ def read_source(source: Path) -> bytes:
         if source.is_symlink():
             raise BadFile(f"{source.name} is a link to another file.", "Name the file itself.") from error
         raise BadFile(f"{source} cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BadFile(f"{source} is not a plain file.")
-        return file.read(SOURCE_LIMIT_BYTES + 1)
+        return os.read(descriptor, compiler.SOURCE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise BadFile(f"{source} cannot be read: {error.strerror}.") from error
+    finally:
+        os.close(descriptor)
+
+
+def _check(name: str, text: bytes) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadFile(f"“{ascii(name)[1:-1][:60]}” cannot be the name of a source.", "Use letters, digits, - and _.")
+    if len(text) > compiler.SOURCE_LIMIT_BYTES:
+        raise BadFile(f"{name} is longer than {compiler.SOURCE_LIMIT_BYTES >> 20} MB: that is no policy.")
 
 
 def find_bubblewrap() -> str:
@@ -109,16 +123,7 @@ def find_bubblewrap() -> str:
     return found
 
 
-def start_clang(clang: Clang, options: list[str], name: str, text: bytes) -> Running:
-    """Start clang on ``text``, as the file ``name``. Several may run at once. Raises BadFile, MissingTool."""
-    if not _NAME.fullmatch(name) or len(name.encode()) > 200:
-        raise BadFile(f"“{ascii(name)[1:-1][:60]}” cannot be the name of a source.", "Use letters, digits, - and _.")
-    if len(text) > SOURCE_LIMIT_BYTES:
-        raise BadFile(f"{name} is longer than {SOURCE_LIMIT_BYTES >> 20} MB: that is no policy.")
-    return Running(clang, options, name, text)
-
-
-class Running:
+class _Room:
     """A clang in its room. It is a context: when that ends, so does clang."""
 
     def __init__(self, clang: Clang, options: list[str], name: str, text: bytes) -> None:
@@ -153,14 +158,14 @@ class Running:
                 gate.write(b"!")
             self._opened = opened.pop_all()
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> _Room:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def finish(self) -> Finished:
-        """Wait for its end, at most until its time is over. Raises MissingTool when the room could not be made."""
+    def finish(self) -> tuple[Finished, bool]:
+        """Its end, and whether it came in time. Raises MissingTool when the room could not be made."""
         in_time = _wait(self._process, self._deadline - time.monotonic())
         self._end()
         self._messages.seek(0)
@@ -172,27 +177,27 @@ class Running:
                 messages.decode("utf-8", "replace"),
             )
         self._output.seek(0)
-        return Finished(self._process.returncode, self._output.read(), messages.decode("utf-8", "replace"), in_time)
+        said = _OUR_PATH.sub("", messages.decode("utf-8", "replace"))
+        return Finished(self._process.returncode, self._output.read(), said), in_time
 
     def _end(self) -> None:
         self._process.kill()
         self._process.wait()
 
 
-def _object_of(name: str, finished: Finished) -> bytes:
-    """What clang made. Raises CompileFailed."""
-    if not finished.in_time or finished.killed_by == signal.SIGXCPU:
-        raise compiler.too_slow(name, TIME_LIMIT_S)
-    if finished.killed_by == signal.SIGXFSZ:
-        raise compiler.too_large(name)
-    if finished.exit_code:
-        raise compiler.rejected(name, plain(finished.messages), f"exit code {finished.exit_code}")
-    return finished.output
-
-
-def plain(messages: str) -> str:
-    """clang's messages, with our header named as its reader knows it."""
-    return messages.replace(f"{INCLUDE}/", "")
+def run_clang(clang: Clang, options: list[str], name: str, text: bytes) -> Finished:
+    """Run clang on ``text``, as the file ``name``, to its end. Raises BadFile, MissingTool and TooMuch."""
+    _check(name, text)
+    with _Room(clang, options, name, text) as room:
+        finished, in_time = room.finish()
+    killed_by = max(finished.exit_code - _KILLED_BY, 0)
+    if not in_time or killed_by == signal.SIGXCPU:
+        raise TooMuch(f"{name}: clang did not finish within {TIME_LIMIT_S:g} s, so it was stopped.", _TOO_MUCH)
+    if killed_by == signal.SIGXFSZ:
+        raise TooMuch(f"{name}: the object would be larger than {compiler.OBJECT_LIMIT_BYTES >> 20} MB.", _TOO_MUCH)
+    if killed_by:
+        raise TooMuch(f"{name}: clang needed more than {MEMORY_LIMIT_BYTES >> 30} GB of memory, or broke.", _TOO_MUCH)
+    return finished
 
 
 def _start(
@@ -254,7 +259,7 @@ def _child_pid(said: bytes) -> int:
 def _limit(pid: int) -> None:
     """Set from outside, before clang starts: bubblewrap waits at its gate."""
     limits = [
-        (resource.RLIMIT_CPU, round(TIME_LIMIT_S)),
+        (resource.RLIMIT_CPU, math.ceil(TIME_LIMIT_S)),
         (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES),
         (resource.RLIMIT_FSIZE, compiler.OBJECT_LIMIT_BYTES),
         (resource.RLIMIT_CORE, 0),
