@@ -59,7 +59,8 @@
  * Tunables, statistics, exit
  * --------------------------
  * A tunable is a `const volatile` global: schedtui sets it before the policy is loaded, and the verifier then
- * knows its value. A statistic is a global u64 that is not static: schedtui reads it while the policy runs; count()
+ * knows its value. One that may change while the policy runs is marked `LIVE` instead of `const`: read it each time
+ * that it matters. A statistic is a global u64 that is not static: schedtui reads it while the policy runs; count()
  * below adds to it. Why a policy ended is in the kernel's log; UEI_RECORD keeps its kind and exit code.
  *
  * Kernels
@@ -535,6 +536,7 @@ void bpf_task_release(struct task_struct *p) __ksym __weak;
 struct cgroup *bpf_cgroup_from_id(u64 id) __ksym __weak;
 struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level) __ksym __weak;
 void bpf_cgroup_release(struct cgroup *cgrp) __ksym __weak;
+long bpf_task_under_cgroup(struct task_struct *task, struct cgroup *ancestor) __ksym __weak;
 void bpf_rcu_read_lock(void) __ksym __weak;
 void bpf_rcu_read_unlock(void) __ksym __weak;
 
@@ -880,6 +882,12 @@ struct user_exit_info {
 #define count(statistic) ((void)__sync_fetch_and_add(&(statistic), 1))
 #define count_by(statistic, amount) ((void)__sync_fetch_and_add(&(statistic), (amount)))
 
+/*
+ * A tunable that a person may change while the policy runs:  volatile u64 focus_pid LIVE = 0;
+ * Text may be seen half changed for a moment.
+ */
+#define LIVE SEC(".data.live")
+
 /* Whether a comes before b, for clocks that may wrap around. */
 static __always_inline bool time_before(u64 a, u64 b)
 {
@@ -932,6 +940,19 @@ static __always_inline bool is_percpu_kthread(const struct task_struct *p)
 	return (p->flags & PF_KTHREAD) && p->nr_cpus_allowed == 1;
 }
 
+/* Whether a task is in the control group of this number (the inode of its folder), or in one below it. */
+static __always_inline bool is_under_cgroup(struct task_struct *p, u64 id)
+{
+	struct cgroup *group = id ? bpf_cgroup_from_id(id) : NULL;
+	bool is_under;
+
+	if (!group)
+		return false;
+	is_under = bpf_task_under_cgroup(p, group);
+	bpf_cgroup_release(group);
+	return is_under;
+}
+
 /* Tell an idle CPU that may run the task to look at the queues; false if there is none. */
 static __always_inline bool kick_idle_cpu(const struct task_struct *p)
 {
@@ -941,6 +962,21 @@ static __always_inline bool kick_idle_cpu(const struct task_struct *p)
 		return false;
 	scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 	return true;
+}
+
+/*
+ * For cpu_offline(): what waits in a shared queue on account of this CPU goes to its local queue, from where the kernel
+ * sends it elsewhere. A CPU that goes asks dispatch() for nothing more, so a task that may run nowhere else would hold up
+ * its end, until the watchdog comes.
+ */
+static __always_inline void empty_for_offline(u64 dsq_id, s32 cpu)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, dsq_id, 0) {
+		if (scx_bpf_task_cpu(p) == cpu)
+			scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL_ON | cpu, 0);
+	}
 }
 
 /* The vtime of the first task in a sorted queue; false if the queue is empty. */

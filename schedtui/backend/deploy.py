@@ -5,6 +5,7 @@ How a machine loads an object, and how long a scheduler stays, is left to others
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def resolve(library: Library, name: str, settings: dict[str, Setting] | None = N
 def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler:
     """Compile the policy and load it in place of what runs; returns what the kernel reports then.
 
+    When it runs already and only live tunables differ, they are changed and nothing is loaded.
+
     ``progress`` gets stages and the seconds since the call. Raises NotPermitted where nothing can be loaded,
     and whatever the compiler (MissingTool, CompileFailed) and the machine (LoadRejected, PanicLatched, …) raise.
     """
@@ -71,8 +74,30 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     policy = proposal.policy
     stage(f"Compiling {policy.name}")
     obj = compile_bpf(Path(policy.source))
+    change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
+    if change:
+        stage(f"Changing {', '.join(change)} of {policy.name} while it runs")
+        return machine.tune(change)
     stage(f"Loading {policy.name} into Linux {info.kernel}")
     return machine.load(policy.name, obj, proposal.settings)
+
+
+def _live_change(running: Scheduler, policy: Policy, obj: bytes, wanted: dict[str, Setting]) -> dict[str, Setting]:
+    """What to change of a running policy so that it runs as wanted; empty when it must be loaded."""
+    if running.sched_ext != "enabled" or (running.policy, running.digest) != (policy.name, _digest(obj)):
+        return {}
+    change = {}
+    for each in policy.tunables:
+        now, then = (settings.get(each.name, each.default) for settings in (running.settings, wanted))
+        if now != then:
+            if not each.live:
+                return {}
+            change[each.name] = then
+    return change
+
+
+def _digest(obj: bytes) -> str:
+    return hashlib.sha256(obj).hexdigest()
 
 
 def _best_choice(library: Library, preset: Preset) -> Choice:

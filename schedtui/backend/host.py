@@ -73,6 +73,10 @@ class HostMachine:
         """Refused: nothing is loaded on this computer."""
         raise self._refusal()
 
+    def tune(self, settings: dict[str, Setting]) -> Scheduler:
+        """Refused, as ``load`` is."""
+        raise self._refusal()
+
     def unload(self) -> Scheduler:
         """Refused while a scheduler runs that others loaded; without one there is nothing to do."""
         scheduler = self.scheduler()

@@ -37,6 +37,10 @@ class Machine(Protocol):
         """Load a compiled policy called ``name`` in place of what runs; returns what the kernel reports then."""
         ...
 
+    def tune(self, settings: dict[str, Setting]) -> Scheduler:
+        """Change live tunables of the policy that runs, without loading it again; all of them, or none."""
+        ...
+
     def unload(self) -> Scheduler:
         """Give the machine back to the kernel's own scheduler."""
         ...

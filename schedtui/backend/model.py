@@ -135,6 +135,10 @@ class Scheduler(Struct, frozen=True, kw_only=True):
     """The kernel's event counters (root/events)."""
     statistics: dict[str, int] = field(default_factory=dict)
     """The policy's own counters, read from its .bss."""
+    digest: str = ""
+    """SHA-256 of the object that runs, in hex, when we loaded it."""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    """The settings it runs with now, when we loaded it: what differs from its defaults."""
     latched: bool = False
     """Panic was pressed: nothing is loaded until it is released."""
 
@@ -199,6 +203,8 @@ class Tunable(Struct, frozen=True, kw_only=True):
     maximum: int | None = None
     max_length: int | None = None
     """Longest text in bytes, for a tunable that holds text."""
+    live: bool = False
+    """Can be changed while the policy runs."""
 
 
 class Statistic(Struct, frozen=True, kw_only=True):

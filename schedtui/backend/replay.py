@@ -62,6 +62,10 @@ class ReplayMachine:
         """Refused."""
         raise _refusal()
 
+    def tune(self, settings: dict[str, Setting]) -> Scheduler:
+        """Refused."""
+        raise _refusal()
+
     def unload(self) -> Scheduler:
         """Refused."""
         raise _refusal()

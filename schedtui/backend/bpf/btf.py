@@ -17,6 +17,9 @@ from schedtui.backend.errors import BadFile
 
 VariableKind = Literal["number", "truth", "text", "other"]
 
+LIVE_SECTION = ".data.live"
+"""Where the header's ``LIVE`` puts a tunable that can be changed while the policy runs."""
+
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("=HBBIIIII")
 _TYPE = struct.Struct("=III")
@@ -50,8 +53,13 @@ class Variable(Struct, frozen=True, kw_only=True):
 
     @property
     def tunable(self) -> bool:
-        """A ``const volatile`` global: set before the load, constant after it."""
-        return self.section == ".rodata" and self.volatile and self.exported and self.kind != "other"
+        """A ``const volatile`` global: set before the load, constant after it. Or one that stays changeable."""
+        return self.live or (self.section == ".rodata" and self.volatile and self.exported and self.kind != "other")
+
+    @property
+    def live(self) -> bool:
+        """A tunable that can be changed while the policy runs: a ``LIVE`` global of the header."""
+        return self.section == LIVE_SECTION and self.exported and self.kind != "other"
 
     @property
     def statistic(self) -> bool:

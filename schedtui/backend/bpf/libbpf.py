@@ -207,13 +207,14 @@ class Map:
         address = _library().bpf_map__initial_value(self._handle, ctypes.byref(size))
         return memoryview((ctypes.c_ubyte * size.value).from_address(address) if address else b"").cast("B")
 
-    def shared_memory(self) -> memoryview:
+    def shared_memory(self, *, writable: bool = False) -> memoryview:
         """The kernel's own memory of a data section or BPF_F_MMAPABLE array, for reading.
 
         Entry after entry, each 8-byte aligned; valid for as long as it is held. Raises OSError, ValueError.
         """
         length = _library().bpf_map__max_entries(self._handle) * (-(-self.value_bytes // 8) * 8)
-        return memoryview(mmap.mmap(self.fd, length, mmap.MAP_SHARED, mmap.PROT_READ))
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        return memoryview(mmap.mmap(self.fd, length, mmap.MAP_SHARED, access))
 
     def lookup(self, key: bytes) -> bytes | None:
         """One value, or None when there is no such entry. Raises LibbpfFailure."""

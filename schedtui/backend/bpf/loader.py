@@ -14,11 +14,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from msgspec import Struct
 
 from schedtui.backend.bpf import kernel_says, libbpf
-from schedtui.backend.bpf.btf import Variable, read_variables, type_name
+from schedtui.backend.bpf.btf import LIVE_SECTION, Variable, read_variables, type_name
 from schedtui.backend.bpf.libbpf import BpfObject, LibbpfFailure, Link
 from schedtui.backend.bpf.verifier_log import reduce_log
 from schedtui.backend.errors import (
@@ -36,6 +37,7 @@ _SETTLE_S = 10.0
 """Longest wait for the kernel to finish enabling or disabling. It takes 60 to 110 ms in a guest without KVM."""
 _POLL_S = 0.005
 _TRY_THE_LAB = "Try it in the lab, which has such a kernel."
+_CGROUPS = "/sys/fs/cgroup"
 _ELF_MAGIC = b"\x7fELF"
 
 
@@ -51,10 +53,11 @@ def read_object(obj: bytes) -> ObjectFacts:
     """What an object offers, without loading it; needs no privilege. Raises BadFile, MissingTool."""
     with contextlib.closing(_open(obj)) as opened:
         variables = read_variables(opened.btf())
-        rodata = opened.section(".rodata")
-        content = rodata.initial_content() if rodata else memoryview(b"")
+        tunables = [each for each in variables if each.tunable]
+        sections = {name: opened.section(name) for name in {each.section for each in tunables}}
+        contents = {name: found.initial_content() if found else memoryview(b"") for name, found in sections.items()}
         return ObjectFacts(
-            tunables={each.name: _decode(each, content) for each in variables if each.tunable},
+            tunables={each.name: _default_of(each, contents[each.section]) for each in tunables},
             statistics=tuple(each.name for each in variables if each.statistic),
             programs=tuple(each.name for each in opened.programs),
         )
@@ -80,6 +83,7 @@ class LoadedScheduler:
         self._trace = trace
         self._lock = threading.Lock()
         self._counters: _Counters | None = _Counters(opened)
+        self._live: _Live | None = _Live(opened)
         self._last_statistics: dict[str, int] = {}
         self._exit: ExitInfo | None = None
 
@@ -87,6 +91,16 @@ class LoadedScheduler:
         """The policy's own counters now; after its end, their last values. Waits for nothing."""
         counters = self._counters
         return counters.read() if counters else dict(self._last_statistics)
+
+    def tune(self, settings: dict[str, Setting]) -> None:
+        """Change tunables of the running policy that can be changed so: all of these, or none.
+
+        Raises BadTunable, and SchedtuiError when the policy has ended.
+        """
+        live = self._live
+        if live is None:
+            raise SchedtuiError(f"{self.name} has ended: there is nothing to change.", "Load it again.")
+        live.write(settings)
 
     def exit_info(self) -> ExitInfo | None:
         """None while the kernel runs it; else why it ended. Cheap: it reads two small files of sysfs."""
@@ -112,7 +126,7 @@ class LoadedScheduler:
                 self._exit = _exit_of(self.name, self._log, self._trace)
             if self._counters:
                 self._last_statistics = self._counters.read()
-                self._counters = None
+                self._counters = self._live = None
                 self._object.close()
                 self._log.close()
                 self._trace.close()
@@ -250,6 +264,29 @@ class _Counters:
         return {each.name: int(_decode(each, self._memory)) for each in self._variables}
 
 
+class _Live:
+    """The tunables of a loaded object that stay changeable, in the kernel's own memory."""
+
+    def __init__(self, opened: BpfObject) -> None:
+        section = opened.section(LIVE_SECTION)
+        self._variables = {each.name: each for each in read_variables(opened.btf()) if each.exported}
+        self._places = {name: each for name, each in self._variables.items() if each.live}
+        self._memory = section.shared_memory(writable=True) if section and self._places else memoryview(b"")
+
+    def write(self, settings: dict[str, Setting]) -> None:
+        for name in settings:
+            if name in self._variables and self._variables[name].tunable and name not in self._places:
+                raise BadTunable(
+                    f"“{name}” cannot be changed while the policy runs.", "Apply the policy anew with that setting."
+                )
+            if name not in self._places:
+                raise _no_such_tunable(name, self._variables, self._places)
+        contents = {name: _encode(self._places[name], value) for name, value in settings.items()}
+        for name, content in contents.items():
+            place = self._places[name]
+            self._memory[place.offset : place.offset + place.size] = content
+
+
 def _open(obj: bytes) -> BpfObject:
     if not obj.startswith(_ELF_MAGIC):
         raise BadFile("This is not a compiled policy (an ELF object).", "Compile the policy again.")
@@ -286,12 +323,12 @@ def _set_tunables(opened: BpfObject, settings: dict[str, Setting]) -> None:
         return
     variables = {each.name: each for each in read_variables(opened.btf()) if each.exported}
     tunables = {name: each for name, each in variables.items() if each.tunable}
-    rodata = opened.section(".rodata")
     for name, value in settings.items():
-        if name not in tunables or rodata is None:
+        section = opened.section(tunables[name].section) if name in tunables else None
+        if section is None:
             raise _no_such_tunable(name, variables, tunables)
         variable = tunables[name]
-        place = rodata.initial_content()[variable.offset : variable.offset + variable.size]
+        place = section.initial_content()[variable.offset : variable.offset + variable.size]
         if len(place) != variable.size:
             raise BadFile("The type information (BTF) of this object is damaged.", "Compile the policy again.")
         place[:] = _encode(variable, value)
@@ -319,6 +356,8 @@ def _encode(variable: Variable, value: Setting) -> bytes:
         if len(content) >= variable.size or b"\0" in content:
             raise BadTunable(f"“{name}” holds a text of at most {variable.size - 1} bytes.")
         return content.ljust(variable.size, b"\0")
+    if isinstance(value, str) and _names_cgroup(variable):
+        value = _cgroup_id(name, value)
     if isinstance(value, str) or (variable.kind == "number" and isinstance(value, bool)):
         raise BadTunable(
             f"“{name}” holds {'a number' if variable.kind == 'number' else 'true or false'}, not {value!r}."
@@ -327,6 +366,31 @@ def _encode(variable: Variable, value: Setting) -> bytes:
     if not smallest <= value <= largest:
         raise BadTunable(f"“{name}” holds {smallest} to {largest}; {value} does not fit.")
     return int(value).to_bytes(variable.size, "little", signed=variable.signed and variable.kind == "number")
+
+
+def _names_cgroup(variable: Variable) -> bool:
+    """A number whose name ends in ``cgroup`` is that of a control group: a person gives its path."""
+    return variable.kind == "number" and variable.name.endswith("cgroup")
+
+
+def _default_of(variable: Variable, section: memoryview) -> Setting:
+    value = _decode(variable, section)
+    return "" if _names_cgroup(variable) and value == 0 else value
+
+
+def _cgroup_id(name: str, path: str) -> int:
+    """The number by which a policy knows a control group: the inode of its folder. Empty: none."""
+    if not path:
+        return 0
+    if ".." in path.split("/"):
+        raise BadTunable(f"“{name}” holds the path of a control group, without “..”.")
+    try:
+        return Path(_CGROUPS, path.removeprefix(_CGROUPS).strip("/")).stat().st_ino
+    except (OSError, ValueError) as error:
+        raise BadTunable(
+            f"“{name}”: there is no control group “{path}”.",
+            "Give its path below /sys/fs/cgroup, such as /user.slice; systemd-cgls shows them.",
+        ) from error
 
 
 def _decode(variable: Variable, section: memoryview) -> Setting:

@@ -7,6 +7,7 @@ scheduler. ``panic`` takes no lock that a load holds.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import queue
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from schedtui.backend.bpf.loader import LoadedScheduler, load_scheduler
-from schedtui.backend.errors import Interrupted, PanicLatched, SchedtuiError
+from schedtui.backend.errors import Interrupted, NotPermitted, PanicLatched, SchedtuiError
 from schedtui.backend.model import Event, EventKind, ExitInfo, Panic, Scheduler, Setting
 from schedtui.backend.probes.scheduler import read_scheduler
 
@@ -39,6 +40,8 @@ class SchedulerControl:
         self._loaded: LoadedScheduler | None = None
         self._policy = ""
         self._since: float | None = None
+        self._digest = ""
+        self._settings: dict[str, Setting] = {}
         self._enable_seq = -1
         """The kernel's count of enabled schedulers when ours was: tells ours from another program's."""
         self._latched = False
@@ -58,6 +61,8 @@ class SchedulerControl:
             owner="schedtui",
             policy=self._policy,
             since=self._since,
+            digest=self._digest,
+            settings=self._settings,
             statistics=loaded.statistics() if loaded else {},  # none while panic has its link and it goes
         )
 
@@ -85,6 +90,7 @@ class SchedulerControl:
                 self._say("bad", f"{policy} was not loaded: {error.message}", error.details)
                 raise
             self._enable_seq = read_scheduler().enable_seq
+            self._digest, self._settings = hashlib.sha256(obj).hexdigest(), settings
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
@@ -95,6 +101,25 @@ class SchedulerControl:
             now = self.scheduler()
             self._say("good", f"{now.name} runs: the kernel took it in {time.monotonic() - began:.1f} s")
             return now
+
+    def tune(self, settings: dict[str, Setting]) -> Scheduler:
+        """Change tunables of what we run, without loading it again.
+
+        Raises BadTunable, and NotPermitted when nothing of ours runs.
+        """
+        with self._turn:
+            loaded = self._loaded
+            if loaded is None:
+                raise NotPermitted(
+                    "No policy of schedtui runs here, so there is nothing to change.", "Apply one first."
+                )
+            loaded.tune(settings)
+            self._settings = {**self._settings, **settings}
+            told = ", ".join(
+                f"{name} is “{value}”" if value == "" else f"{name} is {value}" for name, value in settings.items()
+            )
+            self._say("info", f"{self._policy}: {told} now")
+            return self.scheduler()
 
     def unload(self) -> Scheduler:
         """Back to the kernel's own scheduler, when what runs is ours."""

@@ -45,6 +45,12 @@ class Load(Struct, frozen=True, tag="load"):
     settings: dict[str, Setting] = field(default_factory=dict)
 
 
+class Tune(Struct, frozen=True, tag="tune"):
+    """Change tunables of the policy that runs; only those that can be changed so."""
+
+    settings: dict[str, Setting]
+
+
 class Unload(Struct, frozen=True, tag="unload"):
     """Back to the kernel's own scheduler."""
 
@@ -74,7 +80,7 @@ class Run(Struct, frozen=True, tag="run"):
     timeout_s: float
 
 
-Body = Hello | Subscribe | GetScheduler | Load | Unload | DoPanic | Unlatch | StartWorkload | StopWorkloads | Run
+Body = Hello | Subscribe | GetScheduler | Load | Tune | Unload | DoPanic | Unlatch | StartWorkload | StopWorkloads | Run
 
 
 class Request(Struct, frozen=True):

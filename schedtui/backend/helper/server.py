@@ -34,6 +34,8 @@ _MAX_COMMANDS = 4
 _MAX_EVENTS = 100
 _WATCH_S = 0.2
 _FIRST_FRAME_S = 0.25
+_ACTS = protocol.Load | protocol.Tune | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads
+"""What changes the machine: done by one thread, in order."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Server:
         body = request.body
         if isinstance(body, protocol.Run):
             self._hand_over(request)
-        elif isinstance(body, protocol.Load | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads):
+        elif isinstance(body, _ACTS):
             panics = self.control.panics
             self._acts.put(lambda: self._answer(request, panics))
         else:
@@ -174,6 +176,8 @@ class Server:
                 return Reply(request.id, scheduler=self.control.scheduler())
             case protocol.Load(name=name, object=obj, settings=settings):
                 return Reply(request.id, scheduler=self.control.load(name, obj, settings, panics))
+            case protocol.Tune(settings=settings):
+                return Reply(request.id, scheduler=self.control.tune(settings))
             case protocol.Unload():
                 return Reply(request.id, scheduler=self.control.unload())
             case protocol.DoPanic():

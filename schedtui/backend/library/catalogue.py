@@ -111,6 +111,7 @@ class _TunableEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     minimum: int | None = None
     maximum: int | None = None
     max_length: int | None = None
+    live: bool = False
 
 
 class _StatisticEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
