@@ -7,17 +7,17 @@ imported by the command that needs them, because start-up time is a budget.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from schedtui import __version__
-from schedtui.backend.errors import BadFile, Interrupted, LoadRejected, SchedtuiError
+from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
+from schedtui.commands.hold import apply_and_hold, state_of
+from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
 from schedtui.console import (
     NOT_DONE,
     NOT_RUN,
@@ -44,65 +44,6 @@ Exit codes:
   128 + N  ended by signal N, everything closed and restored
   lab run: the command's own code; 125 when it could not be run"""
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_LONGEST_S = 7 * 86400.0
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, from ``5``, ``5s``, ``500ms``, ``2m``; a week at most."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
-        if isinstance(value, float):
-            return value
-        matched = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(value).strip())
-        if not matched or matched[2] not in _UNITS:
-            self.fail(f"“{value}” is no duration; write 5s, 500ms or 2m.", param, ctx)
-        seconds = float(matched[1]) * _UNITS[matched[2]]
-        if not 0 < seconds <= _LONGEST_S:
-            self.fail(f"“{value}” is not between 0 and a week.", param, ctx)
-        return seconds
-
-
-class Assignment(click.ParamType[tuple[str, str]]):
-    """A name and its text, from ``NAME=VALUE``."""
-
-    name = "name=value"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Name and text."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = str(value).partition("=")
-        if not equals or not name.strip():
-            self.fail(f"“{value}” is not NAME=VALUE.", param, ctx)
-        return name.strip(), text
-
-
-def _json_option(command: _Command) -> _Command:
-    return click.option("--json", "as_json", is_flag=True, help="Speak JSON on stdout.")(command)
-
-
-def _lab_options(command: _Command) -> _Command:
-    command = click.option("--cpus", type=click.IntRange(1, 256), help="Virtual CPUs of the lab.")(command)
-    return click.option(
-        "--kernel", type=click.Path(path_type=Path), metavar="IMAGE", help="Kernel image that the lab boots."
-    )(command)
-
-
-def _machine_option(command: _Command) -> _Command:
-    return click.option(
-        "--machine", metavar="MACHINE", help="host, lab or replay:FILE. [default: host, or what came before COMMAND]"
-    )(command)
-
-
-_set_option = click.option(
-    "--set", "settings", type=Assignment(), multiple=True, metavar="NAME=VALUE", help="Set a tunable. Repeatable."
-)
-
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.option("--machine", default="host", show_default=True, metavar="MACHINE", help="host, lab or replay:FILE.")
@@ -121,9 +62,9 @@ def cli(context: click.Context, machine: str, theme: str | None) -> None:
 
 
 @cli.command()
-@_machine_option
-@_lab_options
-@_json_option
+@machine_option
+@lab_options
+@json_option
 @click.pass_context
 def status(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
     """Which scheduler runs, as the kernel reports it."""
@@ -133,7 +74,7 @@ def status(context: click.Context, machine: str | None, kernel: Path | None, cpu
     data = {
         "machine": info.kind,
         "kernel": info.kernel,
-        "sched_ext": _state(scheduler),
+        "sched_ext": state_of(scheduler),
         "scheduler": scheduler.name,
         "owner": scheduler.owner,
         "policy": scheduler.policy,
@@ -148,7 +89,7 @@ def status(context: click.Context, machine: str | None, kernel: Path | None, cpu
     lines = [
         f"{info.kind} · Linux {info.kernel} · {_count(len(info.cpus), 'CPU')}",
         f"scheduler  {scheduler.name} ({_whose(scheduler)})",
-        f"sched_ext  {_state(scheduler)}",
+        f"sched_ext  {state_of(scheduler)}",
     ]
     if info.reason:
         lines.append(info.reason)
@@ -157,11 +98,11 @@ def status(context: click.Context, machine: str | None, kernel: Path | None, cpu
 
 @cli.command()
 @click.argument("name", metavar="PRESET|POLICY")
-@_set_option
+@set_option
 @click.option("--for", "seconds", type=Duration(), metavar="DURATION", help="Run it this long. [default: until Ctrl-C]")
-@_machine_option
-@_lab_options
-@_json_option
+@machine_option
+@lab_options
+@json_option
 @click.pass_context
 def apply(
     context: click.Context,
@@ -177,13 +118,13 @@ def apply(
     console = Console(as_json)
     proposal = _proposal(name, settings)
     with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
-        context.exit(_apply_and_hold(it, proposal, seconds, console))
+        context.exit(apply_and_hold(it, proposal, seconds, console))
 
 
 @cli.command()
-@_machine_option
-@_lab_options
-@_json_option
+@machine_option
+@lab_options
+@json_option
 @click.pass_context
 def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
     """At once: the kernel's own scheduler. Says which one runs afterwards, read back from the kernel."""
@@ -198,7 +139,7 @@ def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus
         "path": done.path,
         "took_ms": round(done.took_ms, 1),
         "scheduler": after.name,
-        "sched_ext": _state(after),
+        "sched_ext": state_of(after),
         "latched": after.latched,
     }
     was = f", {done.before} before" if done.before and done.before != after.name else ""
@@ -206,12 +147,12 @@ def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus
     if info.kind == "replay":
         words = "This is a recording: nothing runs in it, and nothing was changed."
     console.result(data, words)
-    if _state(after) == "enabled":
+    if state_of(after) == "enabled":
         context.exit(NOT_DONE)
 
 
 @cli.command()
-@_json_option
+@json_option
 def doctor(as_json: bool) -> None:
     """What works here, what does not, and the one command that fixes it."""
     from schedtui.backend.doctor import examine
@@ -227,7 +168,7 @@ def doctor(as_json: bool) -> None:
 
 
 @cli.command()
-@_json_option
+@json_option
 def presets(as_json: bool) -> None:
     """The presets and policies that “schedtui apply” takes, with their tunables."""
     from schedtui.backend.library.catalogue import load_library, range_of
@@ -254,11 +195,11 @@ def presets(as_json: bool) -> None:
 @click.option("--interval", type=Duration(), default="1s", show_default=True, help="Time between samples.")
 @click.option("--workload", "workloads", multiple=True, metavar="KIND", help="Start a load first (lab). Repeatable.")
 @click.option("--apply", "name", metavar="PRESET|POLICY", help="Run this scheduler meanwhile.")
-@_set_option
+@set_option
 @click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
-@_machine_option
-@_lab_options
-@_json_option
+@machine_option
+@lab_options
+@json_option
 @click.pass_context
 def record(
     context: click.Context,
@@ -299,7 +240,7 @@ def record(
 
 
 @cli.group(invoke_without_command=True)
-@_lab_options
+@lab_options
 @click.option("--theme", metavar="NAME", help="Theme for this run.")
 @click.pass_context
 def lab(context: click.Context, kernel: Path | None, cpus: int | None, theme: str | None) -> None:
@@ -314,9 +255,9 @@ def lab(context: click.Context, kernel: Path | None, cpus: int | None, theme: st
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="End it after this time.")
 @click.option("--apply", "name", metavar="PRESET|POLICY", help="Run it under this scheduler.")
-@_set_option
-@_lab_options
-@_json_option
+@set_option
+@lab_options
+@json_option
 @click.pass_context
 def lab_run(
     context: click.Context,
@@ -367,8 +308,8 @@ def lab_run(
 
 
 @lab.command("prepare")
-@_lab_options
-@_json_option
+@lab_options
+@json_option
 def lab_prepare(kernel: Path | None, cpus: int | None, as_json: bool) -> None:
     """Get everything ready, so that the lab opens in a second: kernel, guest image, boot, snapshot."""
     console = Console(as_json)
@@ -382,7 +323,7 @@ def lab_prepare(kernel: Path | None, cpus: int | None, as_json: bool) -> None:
 
 @lab.command("install")
 @click.option("--simulate", is_flag=True, help="Only say what would be installed.")
-@_json_option
+@json_option
 def lab_install(simulate: bool, as_json: bool) -> None:
     """Install what the lab needs: QEMU, clang, libbpf. The system's package sources stay as they are."""
     from schedtui.backend.provision import install, needs
@@ -397,7 +338,7 @@ def lab_install(simulate: bool, as_json: bool) -> None:
 
 @lab.command("kernels")
 @click.option("--fetch", "series", multiple=True, metavar="SERIES", help="Fetch the newest of a series such as 6.18.")
-@_json_option
+@json_option
 def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
     """List the kernels that the lab can boot, the one that it takes by itself first."""
     from schedtui.backend.microvm.kernels import fetch_kernel, listed_kernels
@@ -481,68 +422,11 @@ def _proposal(name: str, settings: tuple[tuple[str, str], ...]) -> Proposal:
     return resolve(load_library(), name, dict(settings))
 
 
-def _apply_and_hold(machine: Machine, proposal: Proposal, seconds: float | None, console: Console) -> int:
-    """Load, hold for a while, read, restore. Returns the exit code."""
-    from schedtui.backend import deploy
-
-    info = machine.open(console.progress)
-    loaded = deploy.apply(machine, proposal, console.progress)
-    data: dict[str, Any] = {
-        "machine": info.kind,
-        "kernel": info.kernel,
-        "preset": proposal.preset.id if proposal.preset else "",
-        "policy": proposal.policy.name if proposal.policy else "",
-        "settings": proposal.settings,
-        "scheduler": loaded.name,
-        "statistics": {},
-        "after": loaded.name,
-    }
-    if proposal.policy is None:
-        console.result(data, f"{loaded.name} runs.")
-        return 0
-    stopped: Stopped | None = None
-    lost = ""
-    try:
-        console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
-        lost = _hold(machine, loaded, seconds, console)
-    except Stopped as signal:
-        stopped = signal
-    last = machine.scheduler()
-    after = machine.unload()
-    data |= {"statistics": last.statistics, "after": after.name}
-    if not lost and last.enable_seq == loaded.enable_seq and last.name == loaded.name and not _is_enabled(after):
-        if stopped and seconds:
-            console.failure(Interrupted(f"{loaded.name} was stopped early; {after.name} runs again."), data)
-            return stopped.exit_code
-        counted = "\n".join(f"  {name:<24} {value}" for name, value in last.statistics.items())
-        console.result(data, f"{counted}\n{after.name} runs again.".lstrip("\n"))
-        return 0 if not stopped or stopped.exit_code == 130 else stopped.exit_code
-    reason = lost or f"{after.name} runs now."
-    console.failure(LoadRejected(f"{loaded.name} did not stay: {reason}", "See its limits: schedtui presets."), data)
-    return NOT_DONE
-
-
-def _hold(machine: Machine, loaded: Scheduler, seconds: float | None, console: Console) -> str:
-    """Wait, telling what happens; returns why the scheduler is gone when it ended by itself, else nothing."""
-    deadline = time.monotonic() + (seconds or _LONGEST_S)
-    for frame in machine.frames(min(1.0, seconds or 1.0)):
-        for event in frame.events:
-            console.note(event.text)
-        if frame.scheduler.name != loaded.name:
-            bad = [event.text for event in frame.events if event.kind == "bad"]
-            return bad[-1] if bad else f"{frame.scheduler.name} took its place."
-        left = deadline - time.monotonic()
-        if left < 1.0:
-            time.sleep(max(left, 0))
-            break
-    return ""
-
-
 def _record(machine: Machine, file: Path, interval_s: float, seconds: float | None) -> tuple[int, Stopped | None]:
     """Write frames until the time is over or a signal comes; returns how many, and that signal."""
     from schedtui.backend.recording import Recorder
 
-    deadline = time.monotonic() + (seconds or _LONGEST_S)
+    deadline = time.monotonic() + (seconds or LONGEST_S)
     with Recorder(file, machine.open(lambda _stage, _seconds: None)) as recorder:
         try:
             for frame in machine.frames(interval_s):
@@ -552,15 +436,6 @@ def _record(machine: Machine, file: Path, interval_s: float, seconds: float | No
         except Stopped as stopped:
             return recorder.frames, stopped
     return recorder.frames, None
-
-
-def _state(scheduler: Scheduler) -> str:
-    """The kernel's state without its passing ones: what is not yet enabled is disabled."""
-    return {"enabling": "disabled", "disabling": "enabled"}.get(scheduler.sched_ext, scheduler.sched_ext)
-
-
-def _is_enabled(scheduler: Scheduler) -> bool:
-    return _state(scheduler) == "enabled"
 
 
 def _whose(scheduler: Scheduler) -> str:

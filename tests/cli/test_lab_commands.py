@@ -18,7 +18,7 @@ from schedtui.backend.deploy import resolve
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.recording import read_recording
-from schedtui.cli import _apply_and_hold
+from schedtui.commands.hold import apply_and_hold
 from schedtui.console import Console
 from tests.cli.commands import COMMAND, schedtui
 from tests.conftest import DEFAULT, kernel_image, until
@@ -157,7 +157,7 @@ def test_a_scheduler_that_is_taken_away_meanwhile_is_a_failure_told_with_what_ru
 
     sysrq = threading.Thread(target=take_away)
     sysrq.start()
-    code = _apply_and_hold(lab, resolve(load_library(), "fair"), 30, Console(json=True))
+    code = apply_and_hold(lab, resolve(load_library(), "fair"), 30, Console(json=True))
     sysrq.join()
     spoken: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert code == 1
