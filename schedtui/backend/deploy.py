@@ -16,6 +16,7 @@ from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
 from schedtui.backend.library.catalogue import Library, check_settings
 from schedtui.backend.machine import Machine, Progress
 from schedtui.backend.model import Choice, Policy, Preset, Scheduler, Setting
+from schedtui.backend.verifier.sandbox import compile_sandboxed
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -73,13 +74,19 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
         raise NotPermitted(info.reason or "No scheduler can be loaded here.", "Try it in the lab: --machine lab.")
     policy = proposal.policy
     stage(f"Compiling {policy.name}")
-    obj = compile_bpf(Path(policy.source))
+    obj = _compiled(policy)
     change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
     if change:
         stage(f"Changing {', '.join(change)} of {policy.name} while it runs")
         return machine.tune(change)
     stage(f"Loading {policy.name} into Linux {info.kernel}")
     return machine.load(policy.name, obj, proposal.settings)
+
+
+def _compiled(policy: Policy) -> bytes:
+    """Only what ships with the program is compiled outside of the sandbox."""
+    source = Path(policy.source)
+    return compile_bpf(source) if policy.origin == "built-in" else compile_sandboxed(source)
 
 
 def _live_change(running: Scheduler, policy: Policy, obj: bytes, wanted: dict[str, Setting]) -> dict[str, Setting]:

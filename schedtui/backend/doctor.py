@@ -14,12 +14,14 @@ from pathlib import Path
 
 import msgspec
 
+from schedtui.backend.errors import MissingTool
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.microvm.kernels import DEFAULT_SERIES, cached_kernels
 from schedtui.backend.model import Check
 from schedtui.backend.probes.pressure import PressureProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.provision import install_command, needs
+from schedtui.backend.verifier.sandbox import ALLOW_NAMESPACES, find_bubblewrap, sandbox_refused
 from schedtui.paths import cache_dir
 
 SPACE_WANTED = 1 << 30
@@ -34,6 +36,7 @@ def examine() -> list[Check]:
         _pressure(),
         _run_delay(),
         *_lab_tools(),
+        *_sandbox(),
         _kvm(),
         _kernels(),
         *_library(),
@@ -87,6 +90,20 @@ def _lab_tools() -> Iterator[Check]:
     for need in needs():
         remedy = "" if need.ok else install_command([need])
         yield Check(name=need.name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
+
+
+def _sandbox() -> Iterator[Check]:
+    """That it is installed is said beside the lab's tools; here, whether it works."""
+    with contextlib.suppress(MissingTool):
+        find_bubblewrap()
+        why = sandbox_refused()
+        yield Check(
+            name="sandbox",
+            ok=not why,
+            state=why or "works",
+            remedy=ALLOW_NAMESPACES if why else "",
+            needed_for="compiling policies that others wrote",
+        )
 
 
 def _kvm() -> Check:

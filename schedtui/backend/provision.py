@@ -24,6 +24,7 @@ from schedtui.backend.bpf.compiler import find_clang
 from schedtui.backend.errors import LabFailed, MissingTool
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.image import find_busybox
+from schedtui.backend.verifier.sandbox import find_bubblewrap
 
 OLDEST_QEMU = 9
 """QEMU 7.2 once crashed a guest while a scheduler was enabled (int3 in patched text)."""
@@ -181,6 +182,10 @@ def _headers() -> str:
     raise MissingTool("The headers of libbpf are not installed.")
 
 
+def _bubblewrap() -> str:
+    return find_bubblewrap()
+
+
 def _busybox() -> str:
     found = find_busybox()
     if found is None:
@@ -201,6 +206,7 @@ _CATALOGUE: tuple[tuple[str, Callable[[], str], str, str, str, str], ...] = (
     ("libbpf 1.2 or newer", _libbpf, "loading policies", "libbpf1", "libbpf", "libbpf"),
     ("libbpf's headers", _headers, "compiling policies", "libbpf-dev", "libbpf-devel", "libbpf"),
     ("busybox, linked statically", _busybox, "the lab's shell", "busybox-static", "busybox", "busybox"),
+    ("bubblewrap", _bubblewrap, "compiling policies that others wrote", *("bubblewrap",) * 3),
 )
 
 

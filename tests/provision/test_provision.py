@@ -69,8 +69,14 @@ def test_what_is_missing_says_what_was_found_instead(only: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "command"),
     [
-        (Distribution("fedora", ""), "sudo dnf install qemu-system-x86-core clang libbpf libbpf-devel busybox"),
-        (Distribution("cachyos", "", ("arch",)), "sudo pacman -S --needed qemu-system-x86 clang libbpf busybox"),
+        (
+            Distribution("fedora", ""),
+            "sudo dnf install qemu-system-x86-core clang libbpf libbpf-devel busybox bubblewrap",
+        ),
+        (
+            Distribution("cachyos", "", ("arch",)),
+            "sudo pacman -S --needed qemu-system-x86 clang libbpf busybox bubblewrap",
+        ),
     ],
 )
 def test_each_distribution_gets_its_own_command(where: Distribution, command: str) -> None:

@@ -40,12 +40,13 @@ _ROOM = "/source"
 _SURROUNDINGS = {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0"}
 
 _INSTALL = "Run: schedtui lab install (the package is called bubblewrap)"
-_ALLOW_NAMESPACES = (
+ALLOW_NAMESPACES = (
     "Allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000 "
     "kernel.apparmor_restrict_unprivileged_userns=0 (those that your system knows)"
 )
 _NAME = re.compile(r"[\w+.-][\w+. -]{0,200}", re.ASCII)
 _OUR_PATH = re.compile(rf"(?<![\w./-]){INCLUDE}/")
+_ALONE = ("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv")
 _LIBRARY = re.compile(r"(?:^|=>)\s+(/\S+) \(0x", re.MULTILINE)
 _TOO_MUCH = "Look for macros that expand without end, and for huge tables."
 _REFUSED = b"bwrap: "
@@ -123,6 +124,13 @@ def find_bubblewrap() -> str:
     return found
 
 
+def sandbox_refused() -> str:
+    """Why bubblewrap cannot make a room here, in its own words; empty when it can. Takes 10 ms. Raises MissingTool."""
+    command = [find_bubblewrap(), *_ALONE, "--ro-bind", "/", "/", "--", "/proc/self/exe", "--version"]
+    tried = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIME_LIMIT_S, check=False)
+    return tried.stderr.strip()[:200] if tried.returncode else ""
+
+
 class _Room:
     """A clang in its room. It is a context: when that ends, so does clang."""
 
@@ -173,7 +181,7 @@ class _Room:
         if in_time and (messages.startswith(_REFUSED) or b"exit-code" not in self._status.read()):
             raise MissingTool(
                 "No sandbox can be made here, so nothing that is not trusted is compiled.",
-                _ALLOW_NAMESPACES,
+                ALLOW_NAMESPACES,
                 messages.decode("utf-8", "replace"),
             )
         self._output.seek(0)
@@ -229,7 +237,7 @@ def _room(clang: Clang) -> list[str]:
         "LD_LIBRARY_PATH": ":".join({str(Path(each).parent) for each in libraries})
     }
     return [
-        *("--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
+        *_ALONE,
         *(word for name, value in surroundings.items() for word in ("--setenv", name, value)),
         *(*shown, "--ro-bind", str(compiler.our_headers()), str(INCLUDE)),
     ]
