@@ -78,6 +78,11 @@ RULES: dict[str, Rule] = {
         "Holds something that is no callback of a scheduler",
         "A probe, filter or native constructor beside the scheduler would get powers that a scheduler does not need.",
     ),
+    "license-not-gpl": Rule(
+        "object",
+        "Not under the GPL",
+        "The kernel lets only programs under the GPL use the functions that schedule.",
+    ),
     "kfunc-not-allowed": Rule(
         "object",
         "Calls a kernel function that policies may not call",
