@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Finds the task that ran least by comparing each that waits with each that waits, at each choice.
+ * Finds the task that ran least by comparing each that waits with each that waits, for each task that is queued.
  */
 #include <schedtui.bpf.h>
 
@@ -10,37 +10,33 @@ char _license[] SEC("license") = "GPL";
 
 UEI_DEFINE(uei);
 
+u64 nr_comparisons;
+
 static u64 compares_all_with_all_nr_that_ran_less(u64 ran)
 {
 	struct task_struct *p;
 	u64 nr = 0;
 
-	bpf_for_each(scx_dsq, p, SHARED_DSQ, 0)
+	bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
 		nr += p->se.sum_exec_runtime < ran;
+		count(nr_comparisons);
+	}
 	return nr;
 }
 
 void BPF_STRUCT_OPS(compares_all_with_all_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
+	struct task_struct *other;
+	u64 rank = 0;
+
+	bpf_for_each(scx_dsq, other, SHARED_DSQ, 0)
+		rank += compares_all_with_all_nr_that_ran_less(other->se.sum_exec_runtime);
+	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, scx_bpf_now() + rank, enq_flags);
 	kick_idle_cpu(p);
 }
 
 void BPF_STRUCT_OPS(compares_all_with_all_dispatch, s32 cpu, struct task_struct *prev)
 {
-	struct task_struct *p;
-	u64 least = ~0ULL, nr;
-
-	bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
-		nr = compares_all_with_all_nr_that_ran_less(p->se.sum_exec_runtime);
-		if (nr < least)
-			least = nr;
-	}
-	bpf_for_each(scx_dsq, p, SHARED_DSQ, 0) {
-		if (compares_all_with_all_nr_that_ran_less(p->se.sum_exec_runtime) <= least &&
-		    scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL, 0))
-			return;
-	}
 	scx_bpf_dsq_move_to_local(SHARED_DSQ);
 }
 

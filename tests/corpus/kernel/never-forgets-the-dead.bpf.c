@@ -8,7 +8,7 @@
 char _license[] SEC("license") = "GPL";
 
 #define SHARED_DSQ 1
-#define MOST_TASKS 256
+#define MOST_TASKS 128
 #define HOUR_NS (3600 * NSEC_PER_SEC)
 
 UEI_DEFINE(uei);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Learns on which CPU a task may run when the task starts, and sends it there ever after, also when that was
+ * Learns where a task that may run on one CPU only has to go, and sends it there ever after, also when that was
  * changed meanwhile.
  */
 #include <schedtui.bpf.h>
@@ -12,30 +12,28 @@ char _license[] SEC("license") = "GPL";
 UEI_DEFINE(uei);
 
 struct home {
+	bool known;
 	s32 cpu;
 };
 TASK_STATE(tasks, struct home);
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(remembers_old_affinity_init_task, struct task_struct *p, struct scx_init_task_args *args)
 {
-	struct home *home = new_task_state(&tasks, p);
-
-	if (!home)
-		return -ENOMEM;
-	home->cpu = p->nr_cpus_allowed == 1 ? (s32)bpf_cpumask_first(p->cpus_ptr) : -1;
-	return 0;
+	return new_task_state(&tasks, p) ? 0 : -ENOMEM;
 }
 
 void BPF_STRUCT_OPS(remembers_old_affinity_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	struct home *home = task_state(&tasks, p);
 
-	if (home && home->cpu >= 0) {
+	if (home && !home->known && p->nr_cpus_allowed == 1) {
+		home->known = true;
+		home->cpu = bpf_cpumask_first(p->cpus_ptr);
+	}
+	if (home && home->known) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | home->cpu, 5 * NSEC_PER_MSEC, enq_flags);
 		return;
 	}
-	if (home && p->nr_cpus_allowed == 1)
-		home->cpu = bpf_cpumask_first(p->cpus_ptr);
 	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
 	kick_idle_cpu(p);
 }
