@@ -26,7 +26,8 @@ _BPF = """
     cgroup_acquire cgroup_ancestor cgroup_from_id cgroup_release task_get_cgroup1 task_under_cgroup
     cpumask_acquire cpumask_and cpumask_any_and_distribute cpumask_any_distribute cpumask_clear cpumask_clear_cpu
     cpumask_copy cpumask_create cpumask_empty cpumask_equal cpumask_first cpumask_first_and cpumask_first_zero
-    cpumask_full cpumask_intersects cpumask_or cpumask_populate cpumask_release cpumask_release_dtor cpumask_set_cpu cpumask_setall
+    cpumask_full cpumask_intersects cpumask_or cpumask_populate cpumask_release cpumask_release_dtor cpumask_set_cpu
+    cpumask_setall
     cpumask_subset cpumask_test_and_clear_cpu cpumask_test_and_set_cpu cpumask_test_cpu cpumask_weight cpumask_xor
     iter_bits_destroy iter_bits_new iter_bits_next iter_css_destroy iter_css_new iter_css_next
     iter_css_task_destroy iter_css_task_new iter_css_task_next iter_num_destroy iter_num_new iter_num_next
@@ -58,6 +59,9 @@ KFUNCS_THAT_READ = frozenset(
     | {f"bpf_{each}" for each in ("strspn", "strcspn", "strstr", "strnstr", "strcasestr", "strncasestr", "strncasecmp")}
 )
 """They read whatever address they are given."""
+
+VARIABLES = frozenset({"sd_llc_id", "sd_llc_size"})
+"""Of the kernel: which CPUs share a last-level cache."""
 
 HELPERS = {
     1: "bpf_map_lookup_elem",

@@ -33,6 +33,7 @@ _HASH_ENTRY_BYTES = 64
 _PER_CPU = (allowed.PERCPU_HASH, allowed.PERCPU_ARRAY, allowed.LRU_PERCPU_HASH)
 _HASHED = (allowed.HASH, allowed.PERCPU_HASH, allowed.LRU_HASH, allowed.LRU_PERCPU_HASH, allowed.LPM_TRIE)
 _PER_OWNER = (allowed.TASK_STORAGE, allowed.CGRP_STORAGE)
+_CGROUP_ID_BYTES = 8
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 """license_is_gpl_compatible of include/linux/license.h."""
 _MOST_FINDINGS = 24
@@ -166,13 +167,21 @@ def _check_functions(file: ObjectFile) -> Iterator[Finding]:
                 "Use those that schedtui's header declares.",
             )
     for each in file.externs:
-        if each.section == ".kconfig" or (each.section == ".ksyms" and not each.is_function):
-            what = "how the kernel was built" if each.section == ".kconfig" else "a variable inside the kernel"
+        if each.section == ".kconfig":
             yield _error(
                 "kconfig-extern",
                 each.name,
-                f"It reads {each.name}: {what}. So it can do one thing where it is proven and another elsewhere.",
+                f"It reads {each.name}, how the kernel was built: it can do one thing where it is proven and another "
+                "elsewhere.",
                 "Ask with bpf_core_field_exists() and its kin for what really matters, or make it a tunable.",
+            )
+        elif each.section == ".ksyms" and not each.is_function and each.name not in allowed.VARIABLES:
+            yield Finding(
+                rule="kernel-variable",
+                severity="warning",
+                place=each.name,
+                meaning=f"It reads {each.name}, a variable inside the kernel, which the next kernel may use differently.",
+                remedy="Use what schedtui's header and the scx_bpf_ functions tell.",
             )
 
 
@@ -322,6 +331,8 @@ def _misfit(tunable: Tunable, there: Global) -> str:
     """Why a global cannot hold what the library says; empty when it can."""
     if tunable.live != (there.section == LIVE_SECTION):
         return "only one of the two says that it can be changed while it runs"
+    if isinstance(tunable.default, str) and tunable.name.endswith("cgroup") and there.size == _CGROUP_ID_BYTES:
+        return ""  # a person gives a path, the loader the number that the kernel has for it
     if isinstance(tunable.default, str):
         return _misfit_of_text(tunable.default, tunable.max_length or 0, there)
     if there.size not in (1, 2, 4, 8) or (isinstance(tunable.default, bool) and there.size != 1):

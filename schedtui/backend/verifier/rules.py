@@ -105,9 +105,15 @@ RULES: dict[str, Rule] = {
     ),
     "kconfig-extern": Rule(
         "object",
-        "Reads the kernel's build configuration, or a variable of the kernel",
+        "Reads how the kernel was built",
         "It makes a policy behave differently from one kernel to the next, so that what was proven on one says little "
         "of another.",
+    ),
+    "kernel-variable": Rule(
+        "object",
+        "Reads a variable inside the kernel",
+        "Such variables change their meaning from one kernel to the next. Those that tell which CPUs share a cache are "
+        "known, and allowed.",
     ),
     "reads-kernel-memory": Rule(
         "object",
