@@ -1,0 +1,361 @@
+"""The kernel stage: a policy on a real kernel, in a guest of its own, under stress beside the kernel's own scheduler.
+
+Runs it and tells what came of it; what the numbers mean is ``judge``'s. The guest is restored from a pristine snapshot
+and thrown away afterwards, so nothing that happens in it, a panic of its kernel included, touches anything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from schedtui import paths
+from schedtui.backend.errors import (
+    BadTunable,
+    HelperGone,
+    LabFailed,
+    LoadRejected,
+    MissingTool,
+    SchedtuiError,
+)
+from schedtui.backend.lab import LabMachine
+from schedtui.backend.machine import Progress
+from schedtui.backend.microvm.lock import locked
+from schedtui.backend.model import (
+    Completed,
+    Event,
+    Finding,
+    KernelId,
+    Scheduler,
+    Setting,
+    Severity,
+    Stage,
+    Verdict,
+    worst,
+)
+from schedtui.backend.verifier import judge, stress
+from schedtui.backend.verifier.stress import TESTS, Result
+
+BASELINE = "crowd:1000,pinned:500,even:300,switches:250,locks:250,storm:500"
+SUITE = "crowd:3000,pinned:600,even:300,switches:250,locks:250,storm:500,hotplug:400"
+QUICK = "crowd:800"
+
+LIMIT_S = 75.0
+"""For everything in one guest. A policy whose guest needs longer hangs it."""
+_SUITE_LIMIT_S = 40.0
+_READY_LIMIT_S = 30
+_LOOK_S = 0.1
+_TOLD_WITHIN_S = 3.0
+_CONSOLE_LINES = 40
+_PATH = "/tmp/stress"
+_RESTART = "unregistered from the main kernel"
+"""How the kernel ends a policy that does not handle CPUs that come and go. Source: handle_hotplug() of ext.c."""
+_GONE = (HelperGone, LabFailed)
+
+_VERDICTS: dict[Severity, Verdict] = {"error": "fail", "warning": "warn", "note": "pass"}
+_TOLD_EVENTS = {
+    "SCX_EV_SELECT_CPU_FALLBACK": (100, "chose a CPU that the task may not use; the kernel chose another"),
+    "SCX_EV_DISPATCH_LOCAL_DSQ_OFFLINE": (20, "sent a task to a CPU that was off"),
+    "SCX_EV_BYPASS_ACTIVATE": (2, "the kernel passed the policy by for a while"),
+    "SCX_EV_INSERT_NOT_OWNED": (0, "put a task into a queue that it did not have in hand"),
+}
+"""Counters of the kernel that a person should know of: above how many, and what they count."""
+
+
+class Trial:
+    """One guest on one kernel, for one policy. A context manager: at its end nothing of the guest is left."""
+
+    def __init__(self, kernel: Path | None, progress: Progress) -> None:
+        self._machine = LabMachine(kernel=kernel)
+        self._progress = progress
+        self._began = time.monotonic()
+        self._blamed = False
+        """The policy is in the guest, so what happens to the guest is its doing."""
+
+    def __enter__(self) -> Trial:
+        """Restore the guest. Raises LabFailed, KernelUnsuitable, MissingTool."""
+        try:
+            info = self._machine.open(self._progress)
+        except BaseException:
+            self._machine.close()
+            raise
+        self._qemu = self._machine.guest.qemu
+        if info.kernel_id is None:
+            self._machine.close()
+            raise LabFailed(f"Linux {info.kernel} does not say which build it is.", "Choose another kernel image.")
+        self.kernel_id: KernelId = info.kernel_id
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._machine.close()
+
+    def judge(self, name: str, obj: bytes, settings: dict[str, Setting], *, quick: bool) -> Stage:
+        """Load the policy, stress it, and judge. Timed stages run one guest at a time, whichever process asks.
+
+        Raises BadTunable, MissingTool, CompileFailed, LabFailed or HelperGone when the guest went wrong without the
+        policy's doing, and whatever ``progress`` raises to cancel.
+        """
+        program = stress.program()
+        with self._alone():
+            began = time.monotonic()
+            ended = threading.Event()
+            timer = self._end_after(LIMIT_S, ended)
+            try:
+                findings, figures, summary = self._try(program, name, obj, settings, quick)
+            except _GONE as error:
+                if not self._blamed or self._was_killed():
+                    raise
+                findings, figures = [self._died(error, hung=ended.is_set())], {}
+                summary = "the guest did not survive"
+            finally:
+                timer.cancel()
+            return Stage(
+                name="kernel",
+                verdict=verdict_of(findings),
+                seconds=time.monotonic() - began,
+                findings=tuple(findings),
+                summary=summary,
+                figures=figures,
+            )
+
+    def _end_after(self, seconds: float, ended: threading.Event) -> threading.Timer:
+        """Whatever waits for the guest then stops waiting."""
+
+        def end() -> None:
+            ended.set()
+            self._machine.close()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _was_killed(self) -> bool:
+        """Somebody killed QEMU; when its guest panics it ends by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._qemu.process.wait(1) < 0
+        return False
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        place = paths.cache_dir() / "lab" / "timed.lock"
+        while True:
+            with contextlib.ExitStack() as held:
+                try:
+                    held.enter_context(locked(place))
+                except BlockingIOError:
+                    self._say("waiting: another policy is being measured")
+                    time.sleep(_LOOK_S)
+                    continue
+                yield
+                return
+
+    def _say(self, words: str) -> None:
+        self._progress(words, time.monotonic() - self._began)
+
+    def _try(
+        self, program: bytes, name: str, obj: bytes, settings: dict[str, Setting], quick: bool
+    ) -> tuple[list[Finding], dict[str, float], str]:
+        self._send(program)
+        try:
+            first = self._measure(name, obj, settings, "" if quick else BASELINE, QUICK if quick else SUITE)
+        except LoadRejected as error:
+            return [_rejected(error)], {}, "the kernel does not load it"
+        own = [each for each in first.results if not each.policy]
+        policy = [each for each in first.results if each.policy]
+        found = [*first.findings, *judge.findings(own, policy)]
+        if judge.to_confirm(found) and not first.gone:
+            tests = {each.place for each in found}
+            again = [part for part in SUITE.split(",") if TESTS[part.partition(":")[0]] in tests]
+            self._say("measuring once more, to be sure")
+            baseline = ",".join(part for part in BASELINE.split(",") if TESTS[part.partition(":")[0]] in tests)
+            second = self._measure(name, obj, settings, baseline, QUICK if quick else ",".join(again))
+            halves = [[each for each in second.results if each.policy is under] for under in (False, True)]
+            found = judge.confirmed(found, judge.findings(halves[0], halves[1])) + [
+                each for each in second.findings if each.severity == "error"
+            ]
+        beside = f" beside {self._machine.open(self._progress).default_scheduler}" if own else ""
+        summary = f"{len(policy)} test{'' if len(policy) == 1 else 's'}{beside}"
+        return found, {} if quick else judge.figures(own, policy), summary
+
+    def _send(self, program: bytes) -> None:
+        encoded = base64.b64encode(program).decode()
+        script = f"echo {encoded} | base64 -d > {_PATH} && chmod +x {_PATH}"
+        done = self._machine.run(["sh", "-c", script], 20)
+        if done.exit_code:
+            raise MissingTool("The lab's guest has no shell to start the stress suite with.", "schedtui lab install")
+
+    def _measure(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
+        """The suite under the kernel's own scheduler, then under the policy. Raises LoadRejected, BadTunable."""
+        suite = _Suite(self._machine, own, policy)
+        self._say("measuring the kernel's own scheduler")
+        if self._machine.run([_PATH, "ready", str(_READY_LIMIT_S)], _READY_LIMIT_S + 5).exit_code:
+            raise LabFailed("The lab is too slow to measure anything: this computer is too busy.", "Try again later.")
+        self._say(f"loading {name}")
+        self._blamed = True
+        try:
+            self._machine.load(name, obj, settings)
+        except (LoadRejected, BadTunable, *_GONE):
+            raise
+        except SchedtuiError as error:
+            raise LoadRejected(error.message, error.remedy, error.details) from error
+        while not suite.is_over(_LOOK_S):
+            self._say(f"stress: {TESTS.get(self._test(), 'starting')}")
+        results = stress.read_results(suite.done().output)
+        now = self._machine.scheduler()
+        findings, gone = list(_about_counters(now)), False
+        if now.sched_ext != "enabled":
+            findings, gone = self._after_its_end(name, obj, settings, results)
+        try:
+            self._machine.unload()
+        except SchedtuiError as error:
+            raise HelperGone(error.message, error.remedy) from error
+        return _Measured(results, findings, gone)
+
+    def _after_its_end(
+        self, name: str, obj: bytes, settings: dict[str, Setting], results: list[Result]
+    ) -> tuple[list[Finding], bool]:
+        """Why the kernel took the policy out. One that it wants started anew, because CPUs came or went, is."""
+        event = self._ending()
+        if event.kind == "bad" or not (results and results[-1].hotplug and _RESTART in event.text):
+            return [_thrown_out(event, self._test())], True
+        self._say(f"loading {name} anew")
+        self._machine.load(name, obj, settings)
+        return [
+            Finding(
+                rule="restarts-at-hotplug",
+                severity="note",
+                place=TESTS["hotplug"],
+                meaning="The kernel starts this policy anew when a CPU goes or comes back, as around sleep.",
+                remedy="Give it cpu_online() and cpu_offline() if it should live on.",
+            )
+        ], False
+
+    def _ending(self) -> Event:
+        """What the helper says of the end of the policy."""
+        limit = time.monotonic() + _TOLD_WITHIN_S
+        last = Event(time=time.time(), kind="bad", text="the policy is gone, and the kernel does not say why")
+        for frame in self._machine.frames(0.1):
+            for each in frame.events:
+                if each.kind in ("bad", "warning"):
+                    return each
+            if time.monotonic() > limit:
+                break
+        return last
+
+    def _test(self) -> str:
+        """The test that the guest began last, as its console says."""
+        _, mark, rest = self._qemu.console.rpartition(stress.MARK)
+        return rest.split()[0] if mark and rest.split() else ""
+
+    def _died(self, error: SchedtuiError, *, hung: bool) -> Finding:
+        lines = [each.rstrip() for each in self._qemu.console.splitlines() if each.strip()]
+        lines = [each for each in lines if not each.startswith(stress.MARK)]
+        words = next((each for each in reversed(lines) if "Kernel panic" in each), "")
+        what = "hung" if hung or not words else "crashed"
+        said = f" It said: {words.split('] ')[-1]}." if words else ""
+        return Finding(
+            rule="guest-died",
+            severity="error",
+            place=TESTS.get(self._test(), "while it was loaded"),
+            meaning=f"The kernel in the lab {what} under this policy. A computer would have stopped.{said}",
+            remedy="Look at what the policy does in this test; nothing of the lab's machine is left.",
+            details="\n".join([error.message, *lines[-_CONSOLE_LINES:]]),
+        )
+
+
+class _Measured:
+    """What one run of the suite brought."""
+
+    def __init__(self, results: list[Result], findings: list[Finding], gone: bool) -> None:
+        self.results = results
+        self.findings = findings
+        self.gone = gone
+        """The kernel has thrown the policy out."""
+
+
+class _Suite:
+    """The suite, running in the guest from before the policy is loaded until after its last test."""
+
+    def __init__(self, machine: LabMachine, own: str, policy: str) -> None:
+        self._done: Completed | None = None
+        self._error: SchedtuiError | None = None
+        self._thread = threading.Thread(target=self._run, args=(machine, own, policy), name="stress", daemon=True)
+        self._thread.start()
+
+    def _run(self, machine: LabMachine, own: str, policy: str) -> None:
+        try:
+            self._done = machine.run([_PATH, "suite", own, policy], _SUITE_LIMIT_S)
+        except SchedtuiError as error:
+            self._error = error
+
+    def is_over(self, wait_s: float) -> bool:
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def done(self) -> Completed:
+        """Raises what stopped it."""
+        if self._error:
+            raise self._error
+        assert self._done is not None
+        return self._done
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """The verdict of a stage with these findings."""
+    return worst(_VERDICTS[each.severity] for each in findings)
+
+
+def _rejected(error: LoadRejected) -> Finding:
+    return Finding(
+        rule="load-rejected",
+        severity="error",
+        place="loading",
+        meaning=error.message,
+        remedy=error.remedy or "The lines below are what the kernel says of it.",
+        details=error.details,
+    )
+
+
+def _thrown_out(event: Event, test: str) -> Finding:
+    return Finding(
+        rule="thrown-out",
+        severity="error",
+        place=TESTS.get(test, "right after loading"),
+        meaning=f"{event.text}. On a person's computer everything would have stood still until then.",
+        remedy="The kernel's reason says what went wrong; its dump below shows every queue at that moment.",
+        details=event.details,
+    )
+
+
+def _about_counters(now: Scheduler) -> Iterator[Finding]:
+    if now.rejected:
+        yield Finding(
+            rule="tasks-refused",
+            severity="warning",
+            place="init_task",
+            meaning=f"The policy refused {now.rejected} tasks; they stay with the kernel's own scheduler.",
+            remedy="Set p->scx.disallow only for tasks that really must not be scheduled by it.",
+        )
+    told = [
+        f"{now.events[name]} times: {words}"
+        for name, (few, words) in _TOLD_EVENTS.items()
+        if now.events.get(name, 0) > few
+    ]
+    if told:
+        yield Finding(
+            rule="kernel-helped",
+            severity="note",
+            place="the kernel's counters",
+            meaning="The kernel had to help out where the policy made no sense to it.",
+            remedy="Not needed; each time costs a little.",
+            details="\n".join(told),
+        )
