@@ -108,7 +108,7 @@ def observe(policy: BadPolicy) -> Seen | None:
             return None
         seen = msgspec.convert(json.loads(outputs[0]), Seen)
         running = next(machine.frames(0.3)).scheduler
-        pins = machine.run(["ls", _PINS], 10).output.split()
+        pins = machine.run(["ls", _PINS], 10).output.split() if policy.shows == "pinned" else []
         return msgspec.structs.replace(seen, statistics=running.statistics, pins=tuple(pins))
     except LoadRejected:
         raise

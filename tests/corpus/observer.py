@@ -21,6 +21,7 @@ READY = Path("/tmp/observer-ready")
 SAMPLE_S = 0.05
 PATIENCE_S = 20.0
 NAME_LENGTH = 15
+SCHED_EXT = 7
 
 Work = Callable[[], None]
 
@@ -40,6 +41,12 @@ def burn_niced() -> None:
 def burn_raised() -> None:
     """Compute at nice -15: a high weight."""
     os.nice(-15)
+    burn()
+
+
+def burn_as_volunteer() -> None:
+    """Compute as a task that asks for sched_ext by name."""
+    os.sched_setscheduler(0, SCHED_EXT, os.sched_param(0))
     burn()
 
 
@@ -133,6 +140,7 @@ PARTS: dict[str, dict[str, Work]] = {
     "nice": {"low": burn_niced, "high": burn_raised},
     "low": {"low": burn_niced},
     "sleepers": {"sleeper 1": sleep_often, "sleeper 2": sleep_often},
+    "volunteers": {f"volunteer {i}": burn_as_volunteer for i in range(6)},
     "bursts": {f"burst {i}": run_in_bursts for i in range(4)},
     "forks": {"forker": fork_often},
     "pinned": {"pinned 0": pinned(0), "pinned last": pinned(LAST_CPU)},

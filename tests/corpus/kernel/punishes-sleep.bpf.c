@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The longer a task slept, the longer it waits: the time of its sleep is added to its turn.
+ * The longer a task slept, the longer it waits: the time of its sleep is added to its turn, up to a second.
  */
 #include <schedtui.bpf.h>
 
@@ -32,7 +32,7 @@ void BPF_STRUCT_OPS(punishes_sleep_enqueue, struct task_struct *p, u64 enq_flags
 	u64 turn = scx_bpf_now();
 
 	if (rest) {
-		turn += rest->ns * 20;
+		turn += min(rest->ns * 20, NSEC_PER_SEC);
 		rest->ns = 0;
 	}
 	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, turn, enq_flags);
@@ -79,5 +79,5 @@ SCX_OPS_DEFINE(punishes_sleep_ops,
 	.init_task = (void *)punishes_sleep_init_task,
 	.init = (void *)punishes_sleep_init,
 	.exit = (void *)punishes_sleep_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 10000,
 	.name = "punishes_sleep");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Refuses every other task that it finds when it is loaded; those stay with the kernel's own scheduler and come
- * after all the rest.
+ * Refuses every other task that asks for a scheduler like it (SCHED_EXT) before it is loaded: whoever set that is
+ * not told.
  */
 #include <schedtui.bpf.h>
 

@@ -7,7 +7,7 @@
 char _license[] SEC("license") = "GPL";
 
 #define SHARED_DSQ 1
-#define MOST_NOTES 65536
+#define MOST_NOTES (1 << 19)
 
 UEI_DEFINE(uei);
 
@@ -27,7 +27,7 @@ void BPF_STRUCT_OPS(slower_with_each_task_enqueue, struct task_struct *p, u64 en
 		nr_found += notes[i & (MOST_NOTES - 1)] == p->pid;
 	}
 	notes[known & (MOST_NOTES - 1)] = p->pid;
-	nr_notes = known + 16;
+	nr_notes = known + 512;
 	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
 	kick_idle_cpu(p);
 }
