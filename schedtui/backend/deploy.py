@@ -14,6 +14,7 @@ from msgspec import Struct
 from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
 from schedtui.backend.library.catalogue import Library, check_settings
+from schedtui.backend.library.external import find_binary
 from schedtui.backend.machine import Machine, Progress
 from schedtui.backend.model import Choice, Policy, Preset, Scheduler, Setting
 from schedtui.backend.verifier.sandbox import compile_sandboxed
@@ -43,13 +44,13 @@ def resolve(library: Library, name: str, settings: dict[str, Setting] | None = N
         if wanted:
             raise BadTunable("The kernel's own scheduler has no tunables here.", f"Leave out {', '.join(wanted)}.")
         return Proposal(policy=None, settings={}, preset=found, reason=found.summary)
-    choice = _best_choice(library, found)
+    choice, passed_over = _first_available(library, found)
     policy = library.policies[choice.policy]
     return Proposal(
         policy=policy,
         settings=check_settings(policy, {**choice.settings, **wanted}),
         preset=found,
-        reason=choice.reason,
+        reason=" ".join(filter(None, [choice.reason, passed_over])),
     )
 
 
@@ -73,6 +74,11 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     if not info.can_load:
         raise NotPermitted(info.reason or "No scheduler can be loaded here.", "Try it in the lab: --machine lab.")
     policy = proposal.policy
+    if not policy.source:
+        raise NotPermitted(
+            f"{policy.name} is a program of its own, which schedtui does not start.",
+            f"Run it yourself, as root: {policy.binary}. schedtui shows what it does.",
+        )
     stage(f"Compiling {policy.name}")
     obj = _compiled(policy)
     change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
@@ -107,12 +113,26 @@ def _digest(obj: bytes) -> str:
     return hashlib.sha256(obj).hexdigest()
 
 
-def _best_choice(library: Library, preset: Preset) -> Choice:
+def _first_available(library: Library, preset: Preset) -> tuple[Choice, str]:
+    """The first choice that can be loaded, and why those before it were passed over."""
+    why: list[str] = []
     for choice in preset.choices:
-        if choice.policy in library.policies:
-            return choice
+        policy = library.policies.get(choice.policy)
+        if policy is not None and policy.source:
+            return choice, f"({'; '.join(why)}: so {choice.policy}.)" if why else ""
+        if policy is not None:
+            why.append(_why_not(policy))
     wanted = " or ".join(f"“{each.policy}”" for each in preset.choices)
+    if why:
+        raise NotPermitted(f"{preset.title}: {'; '.join(why)}.", "Take another preset: schedtui presets.")
     raise UnknownName(
         f"The preset “{preset.id}” wants the policy {wanted}, which the library does not have.",
         "See schedtui doctor for problems of the library.",
     )
+
+
+def _why_not(policy: Policy) -> str:
+    installed = find_binary(policy)
+    if installed is None:
+        return f"{policy.name} is not installed"
+    return f"{policy.name} is installed, but schedtui does not start other programs"

@@ -17,8 +17,8 @@ from schedtui.backend.model import Policy
 from schedtui.paths import shipped
 
 HERE = Path(__file__).parent
-LIBRARY = load_library()
-POLICIES = list(LIBRARY.policies.values())
+LIBRARY = load_library(shipped("library"))
+POLICIES = list(LIBRARY.loadable().values())
 PROBES = sorted((shipped("bpf") / "probes").glob("*.bpf.c"))
 PROBE_READ = {4, 45, 112, 113, 114, 115}
 """The numbers of bpf_probe_read and its variants; see enum bpf_func_id."""

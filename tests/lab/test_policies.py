@@ -10,11 +10,12 @@ import pytest
 from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
+from schedtui.paths import shipped
 from tests.conftest import kernel_image, quiet
 
 pytestmark = pytest.mark.lab
 
-POLICIES = sorted(load_library().policies)
+POLICIES = sorted(load_library(shipped("library")).loadable())
 BETWEEN = ("6.17", "6.18", "6.19", "7.0", "7.2")
 
 BURN = """

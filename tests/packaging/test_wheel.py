@@ -77,7 +77,7 @@ def test_the_installed_library_and_headers_are_its_own(installed: Path, tmp_path
     assert presets["problems"] == []
     assert {each["name"] for each in presets["policies"]} >= {"fair", "fifo", "interactive", "longest-first"}
     for policy in presets["policies"]:
-        assert Path(policy["source"]).is_relative_to(installed)
+        assert Path(policy["folder"]).is_relative_to(installed)
 
 
 def test_the_installed_program_sees_this_machine(installed: Path, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def _flags_in(mode: Mode) -> list[str]:
 
 def _values_known(mode: Mode, installed: Installed) -> bool:
     """Whether each value that follows a flag is one that this version lists, where it lists them."""
-    for word, after in zip(mode.flags, (*mode.flags[1:], ""), strict=True):
+    for word, after in zip(mode.flags, (*mode.flags[1:], ""), strict=False):
         name, equals, value = word.lstrip("-").partition("=")
         flag = installed.flags.get(name) if word.startswith("-") else None
         if flag and flag.values and flag.takes_value and (value if equals else after) not in flag.values:
