@@ -30,14 +30,16 @@ char _license[] SEC("license") = "GPL";
 #define GENERATIONS 8
 #define NAME_SIZE 16
 
-/* The process that comes first, with all that it starts. 0: none is chosen by its number. */
+/* The process that comes first, with all that it starts. 0: none is chosen by its number. Cost: Nothing; a higher
+ * number is only another process. */
 volatile u32 focus_pid LIVE = 0;
 
 /* Processes whose name begins like this come first, with all that they start. Empty: none is chosen by name. Cost: A
  * name that fits many processes favours none of them. */
 volatile char focus_name[NAME_SIZE] LIVE = "";
 
-/* Processes in this control group, or in one below it, come first. 0: none is chosen by its group. */
+/* Processes in this control group, or below it, come first: a path such as /user.slice. Empty: none is chosen by its
+ * group. Cost: A group that holds nearly everything favours nothing. */
 volatile u64 focus_cgroup LIVE = 0;
 
 /* How long the rest may be kept waiting by the focus. Longer: the focus has the CPUs more to itself. Cost: Everything
@@ -124,7 +126,7 @@ static bool focus_holds(struct task_struct *p)
 	{
 		if (!process)
 			break;
-		if ((u32)process->tgid == focus_pid || focus_is_named(process)) {
+		if ((focus_pid && (u32)process->tgid == focus_pid) || focus_is_named(process)) {
 			found = true;
 			break;
 		}
