@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 
 from schedtui.backend.bpf.btf import LIVE_SECTION
 from schedtui.backend.errors import BadFile
 from schedtui.backend.model import Finding, Severity, Stage, Tunable, Verdict
 from schedtui.backend.verifier import allowed
-from schedtui.backend.verifier.elf import CALL, EM_BPF, Global, Instruction, Map, ObjectFile, Program
+from schedtui.backend.verifier.elf import CALL, EM_BPF, LD_IMM64, Global, Instruction, Map, ObjectFile, Program
 
 MOST_MAP_BYTES = 64 << 20
 MOST_BYTES = 128 << 20
@@ -34,6 +35,12 @@ _PER_CPU = (allowed.PERCPU_HASH, allowed.PERCPU_ARRAY, allowed.LRU_PERCPU_HASH)
 _HASHED = (allowed.HASH, allowed.PERCPU_HASH, allowed.LRU_HASH, allowed.LRU_PERCPU_HASH, allowed.LPM_TRIE)
 _PER_OWNER = (allowed.TASK_STORAGE, allowed.CGRP_STORAGE)
 _CGROUP_ID_BYTES = 8
+_BY_NUMBER = {
+    (CALL, 2): ("kfunc-not-allowed", "a function of the kernel"),
+    (LD_IMM64, 3): ("kernel-variable", "a variable of the kernel"),
+    **{(LD_IMM64, kind): ("map-not-allowed", "a map of another program") for kind in (1, 2, 5, 6)},
+}
+"""By code and source register: BPF_PSEUDO_KFUNC_CALL, _BTF_ID, _MAP_FD, _MAP_VALUE, _MAP_IDX and _MAP_IDX_VALUE."""
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 """license_is_gpl_compatible of include/linux/license.h."""
 _MOST_FINDINGS = 24
@@ -49,6 +56,7 @@ def check_object(file: ObjectFile, tunables: tuple[Tunable, ...] | None = None) 
         _check_license,
         _check_functions,
         _check_helpers,
+        _check_numbers,
         _check_maps,
         _check_memory,
         _check_timeout,
@@ -180,7 +188,7 @@ def _check_functions(file: ObjectFile) -> Iterator[Finding]:
                 rule="kernel-variable",
                 severity="warning",
                 place=each.name,
-                meaning=f"It reads {each.name}, a variable inside the kernel, which the next kernel may use differently.",
+                meaning=f"It reads {each.name}, a variable inside the kernel, which the next may use differently.",
                 remedy="Use what schedtui's header and the scx_bpf_ functions tell.",
             )
 
@@ -211,6 +219,23 @@ def _check_helpers(file: ObjectFile) -> Iterator[Finding]:
                 f"It calls {name}, which no scheduling decision needs.",
                 "Use what schedtui's header declares.",
             )
+
+
+def _check_numbers(file: ObjectFile) -> Iterator[Finding]:
+    """Parts of the kernel can also be named by number, past every list: no compiler writes such an object."""
+    found = {}
+    for program in file.programs:
+        for each in program.instructions:
+            by_number = _BY_NUMBER.get((each.code, each.src)) if each.reference is None else None
+            if by_number:
+                found.setdefault(by_number, _place(program, each))
+    for (rule, what), place in found.items():
+        yield _error(
+            rule,
+            place,
+            f"It names {what} by its number, so that it is another one in another kernel, or anything at all.",
+            "Compile the policy from its source again.",
+        )
 
 
 def _check_maps(file: ObjectFile) -> Iterator[Finding]:
@@ -364,7 +389,7 @@ def _reads_memory(place: str, name: str) -> Finding:
 def _place(program: Program, instruction: Instruction) -> str:
     if instruction.line is None:
         return program.name
-    return f"{instruction.line.file}:{instruction.line.number}"
+    return f"{PurePath(instruction.line.file).name}:{instruction.line.number}"
 
 
 def _error(rule: str, place: str, meaning: str, remedy: str) -> Finding:
