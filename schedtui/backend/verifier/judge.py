@@ -22,7 +22,16 @@ _OWN_WEIGHTS = {0: 1024, 5: 335, 10: 110, 19: 15}
 """sched_prio_to_weight of kernel/sched/core.c."""
 _COMPUTING = ("hog", "low-weight")
 _COMPARED = frozenset(
-    {"slow-wakeups", "unfair", "low-throughput", "costly-switches", "idle-cpu-unused", "starved-task", "no-progress"}
+    {
+        "affinity-broken",
+        "costly-switches",
+        "idle-cpu-unused",
+        "low-throughput",
+        "no-progress",
+        "slow-wakeups",
+        "starved-task",
+        "unfair",
+    }
 )
 """Rules whose findings a second measurement must confirm: a busy computer can bring them about by itself."""
 

@@ -136,4 +136,86 @@ RULES: dict[str, Rule] = {
         "timeout_ms is how long the kernel's watchdog waits before it takes out a policy that forgets a task: "
         "that long programs may stand still.",
     ),
+    # ---- kernel ----
+    "load-rejected": Rule(
+        "kernel",
+        "The kernel does not load it",
+        "The kernel's own verifier, or the start of the policy, refused it. Its decisive lines are in the report.",
+    ),
+    "thrown-out": Rule(
+        "kernel",
+        "The kernel threw it out",
+        "The kernel's watchdog, or a call that makes no sense, ended it; until then programs stand still.",
+    ),
+    "starved-task": Rule(
+        "kernel",
+        "Something waits far too long for a CPU",
+        "With a few programs for each CPU, none may wait for longer than 2.5 seconds, however low its priority.",
+    ),
+    "no-progress": Rule(
+        "kernel",
+        "Something gets nothing done, or cannot be started",
+        "A program that never runs, or that cannot even be started, hangs for whoever uses it.",
+    ),
+    "affinity-broken": Rule(
+        "kernel",
+        "Programs that are bound to a CPU do not run, or run elsewhere",
+        "Drivers, the kernel's own threads and audio programs rely on running where they were put.",
+    ),
+    "unfair": Rule(
+        "kernel",
+        "Shares the CPUs badly",
+        "Of equal programs one gets next to nothing, or one of low priority gets more than one of normal priority. That "
+        "priorities count little is a note: some policies mean it.",
+    ),
+    "slow-wakeups": Rule(
+        "kernel",
+        "Programs that wake up wait too long",
+        "What a person sees and hears wakes up many times a second; when it waits, the picture stutters.",
+    ),
+    "low-throughput": Rule(
+        "kernel",
+        "Gets far less done than the kernel's own scheduler",
+        "CPUs stand idle while work waits, or the policy itself uses them up.",
+    ),
+    "costly-switches": Rule(
+        "kernel",
+        "Switching from one program to the next is slow",
+        "Programs that take turns, over pipes or locks, are slowed down by every microsecond of it.",
+    ),
+    "idle-cpu-unused": Rule(
+        "kernel",
+        "A CPU stays idle while a program could use it",
+        "With as many programs as CPUs, each should have one.",
+    ),
+    "tasks-refused": Rule(
+        "kernel",
+        "Refuses tasks",
+        "They stay with the kernel's own scheduler, and are not what was measured.",
+    ),
+    "hotplug-hangs": Rule(
+        "kernel",
+        "A CPU cannot be taken out",
+        "CPUs go and come back around sleep. One that waits for a program which nobody runs holds all of it up.",
+    ),
+    "restarts-at-hotplug": Rule(
+        "kernel",
+        "Is started anew when a CPU goes or comes back",
+        "The kernel ends a policy that does not handle it; it is loaded again. Nothing is wrong with that.",
+    ),
+    "kernel-helped": Rule(
+        "kernel",
+        "The kernel had to help out",
+        "Counters of the kernel say that it replaced choices of the policy which made no sense.",
+    ),
+    "guest-died": Rule(
+        "kernel",
+        "The kernel in the lab crashed or hung",
+        "A person's computer would have done the same.",
+    ),
+    "not-this-kernel": Rule(
+        "kernel",
+        "Proven on another kernel than this computer's",
+        "The lab could not boot the kernel that runs here, so the proof holds for another one.",
+    ),
 }
