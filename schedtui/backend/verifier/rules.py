@@ -165,8 +165,8 @@ RULES: dict[str, Rule] = {
     "unfair": Rule(
         "kernel",
         "Shares the CPUs badly",
-        "Of equal programs one gets next to nothing, or one of low priority gets more than one of normal priority. That "
-        "priorities count little is a note: some policies mean it.",
+        "Of equal programs one gets next to nothing, or one of low priority gets more than one of normal priority. "
+        "That priorities count little is a note: some policies mean it.",
     ),
     "slow-wakeups": Rule(
         "kernel",
