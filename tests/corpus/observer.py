@@ -62,15 +62,6 @@ def sleep_often() -> None:
             Path("/proc/self/comm").write_text(f"late {worst_ms:.0f}")
 
 
-def run_in_bursts() -> None:
-    """Run for 10 ms and sleep for 15, so that four such tasks need more than one CPU, but less than two."""
-    while True:
-        time.sleep(0.015)
-        until = time.process_time() + 0.01
-        while time.process_time() < until:
-            pass
-
-
 def fork_often() -> None:
     """Start a short process, wait for its end, and so on; the name says how many came to an end, or what failed."""
     done = 0
@@ -135,13 +126,13 @@ LAST_CPU = (os.cpu_count() or 1) - 1
 
 PARTS: dict[str, dict[str, Work]] = {
     "hogs": {f"hog {i}": burn for i in range(6)},
+    "one-hog": {"hog 0": burn},
     "crowd": {f"crowd {i}": burn for i in range(30)},
     "named": dict.fromkeys(("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"), burn),
     "nice": {"low": burn_niced, "high": burn_raised},
     "low": {"low": burn_niced},
     "sleepers": {"sleeper 1": sleep_often, "sleeper 2": sleep_often},
     "volunteers": {f"volunteer {i}": burn_as_volunteer for i in range(6)},
-    "bursts": {f"burst {i}": run_in_bursts for i in range(4)},
     "forks": {"forker": fork_often},
     "pinned": {"pinned 0": pinned(0), "pinned last": pinned(LAST_CPU)},
     "pinned-sleepers": {"dozer 0": pinned_sleeper(0), "dozer last": pinned_sleeper(LAST_CPU)},

@@ -18,7 +18,7 @@ s32 BPF_STRUCT_OPS(wakes_nobody_select_cpu, struct task_struct *p, s32 prev_cpu,
 
 void BPF_STRUCT_OPS(wakes_nobody_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	scx_bpf_dsq_insert(p, SHARED_DSQ, 20 * NSEC_PER_MSEC, enq_flags);
+	scx_bpf_dsq_insert(p, SHARED_DSQ, 200 * NSEC_PER_MSEC, enq_flags);
 }
 
 void BPF_STRUCT_OPS(wakes_nobody_dispatch, s32 cpu, struct task_struct *prev)
