@@ -299,7 +299,7 @@ class SchedtuiApp(App[None]):
         if feed is None or (self._preset_act and self._preset_act.state == "running"):
             self._toast("Something is being applied already. F12 ends it.", "One at a time", "warning")
             return
-        title = self.library.preset(message.preset).title
+        title = self.library.find(message.preset).title
         act = self._preset_act = Act(f"Applying {title}")
         self._tell_screens(lambda screen: screen.show_act(act))
 
@@ -390,9 +390,38 @@ class SchedtuiApp(App[None]):
             return
         from schedtui.screens.presets import PresetsScreen
 
-        act = self._preset_act if self._preset_act and self._preset_act.state == "running" else None
-        scheduler = self.frame.scheduler if self.frame else None
-        self._open(PresetsScreen(self.library, self.info, scheduler, act=act, selected=selected))
+        act, scheduler = self._applying, self._scheduler
+        kernel = self._kernel
+        self._open(PresetsScreen(self.library, self.info, scheduler, act=act, selected=selected, kernel=kernel))
+
+    def action_library(self) -> None:
+        """Open the library."""
+        if self.info is None:
+            self._toast(NO_MACHINE, "Library", "warning")
+            return
+        from schedtui.screens.library import LibraryScreen
+
+        act, scheduler = self._applying, self._scheduler
+        self._open(LibraryScreen(self.library, self.info, scheduler, act=act, kernel=self._kernel))
+
+    def action_describe(self) -> None:
+        """Open the line in which the user says what the machine is to be good at."""
+        if self.info is None:
+            self._toast(NO_MACHINE, "Describe", "warning")
+            return
+        from schedtui.screens.describe import DescribeScreen
+
+        self._open(DescribeScreen(self.library, self.info, self._scheduler, kernel=self._kernel))
+
+    @property
+    def _applying(self) -> Act | None:
+        """What is being applied now."""
+        return self._preset_act if self._preset_act and self._preset_act.state == "running" else None
+
+    @property
+    def _scheduler(self) -> Scheduler | None:
+        """What the kernel reported last."""
+        return self.frame.scheduler if self.frame else None
 
     def action_machine(self) -> None:
         """Open the machine switch, at the stages when something is being opened."""
@@ -464,6 +493,8 @@ class SchedtuiApp(App[None]):
         for spec, title in self._machine_titles():
             yield SystemCommand(f"Machine: {title}", "Watch it", partial(self._wish, news.MachineWanted(spec)))
         yield SystemCommand("Presets", "Choose what the scheduler is to be good at (p)", self.action_presets)
+        yield SystemCommand("Describe", "Say what you do, in plain words (d)", self.action_describe)
+        yield SystemCommand("Library", "Every policy, and what is known of it (l)", self.action_library)
         yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
         yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)

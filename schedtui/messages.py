@@ -8,7 +8,7 @@ from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Scheduler
+from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Report, Scheduler
 from schedtui.feed import Feed
 
 
@@ -92,6 +92,23 @@ class Examined(Message):
 
 
 @dataclass
+class VerifyStage(Message):
+    """A verification reached a stage."""
+
+    act: Act
+    text: str
+
+
+@dataclass
+class Verified(Message):
+    """A verification ended: with its report, or with the reason why there is none."""
+
+    act: Act
+    report: Report | None = None
+    error: SchedtuiError | None = None
+
+
+@dataclass
 class MachineWanted(Message):
     """The user wants another machine: ``host``, ``lab`` or ``replay:FILE``."""
 
@@ -105,7 +122,7 @@ class OpeningUnwanted(Message):
 
 @dataclass
 class PresetWanted(Message):
-    """The user wants this preset to run; ``release`` ends a latched panic first."""
+    """The user wants this preset (or policy) to run; ``release`` ends a latched panic first."""
 
     preset: str
     release: bool = False

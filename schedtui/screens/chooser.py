@@ -39,6 +39,11 @@ class Entry(Struct, frozen=True):
     title: str
     remark: str = ""
     available: bool = True
+    group: str = ""
+    """The heading that it stands below; entries of a group follow each other."""
+    sign: str = ""
+    """One cell before the title, drawn in ``sign_style``."""
+    sign_style: str = ""
 
 
 class Choices(Protocol):
@@ -49,7 +54,7 @@ class Choices(Protocol):
     """Whether ``enter`` in the list leads into the preview, which asks for another; else it chooses at once."""
     act_title: str
     """How the titles of acts begin that belong here."""
-    empty: str
+    empty: str | Content
     """What to say when there is nothing to choose from."""
     leaving: str
     """What ``escape`` does while an act runs."""
@@ -70,8 +75,8 @@ class Choices(Protocol):
         """What to tell the app when it is chosen; None when one more ``enter`` is wanted."""
         ...
 
-    def more_keys(self) -> list[tuple[str, str]]:
-        """Keys that only these choices have."""
+    def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
+        """Keys that only these choices have; ``entry_id`` is empty while nothing is chosen."""
         ...
 
     def left(self) -> Message | None:
@@ -98,6 +103,7 @@ class Chooser(Live, Screen[None]):
     def compose(self) -> ComposeResult:
         """The heading, the two halves and the keys."""
         yield Static(self.choices.heading, id="heading")
+        yield from self.compose_question()
         with Horizontal(id="halves"):
             yield OptionList(*self._options(), id="choices")
             with VerticalScroll(id="preview"):
@@ -106,11 +112,14 @@ class Chooser(Live, Screen[None]):
                 yield StageList(id="stages")
         yield KeyBar()
 
+    def compose_question(self) -> ComposeResult:
+        """What stands above the list: here nothing."""
+        yield from ()
+
     def on_mount(self) -> None:
         """Stages show seconds that pass, so they are drawn again while an act runs; nothing else here ticks."""
         self.set_interval(STAGE_REDRAW_S, self._draw_act)
-        choices = self.query_one("#choices", OptionList)
-        choices.highlighted = choices.get_option_index(self._start_at) if self._start_at else 0
+        self._highlight(self._start_at)
         self._go(self._step)
         if self._act is not None:
             self.show_act(self._act)
@@ -147,11 +156,17 @@ class Chooser(Live, Screen[None]):
 
     def refresh_choices(self) -> None:
         """The circumstances changed: draw the list and the preview again."""
-        choices = self.query_one("#choices", OptionList)
-        kept = choices.highlighted
-        choices.set_options(self._options())
-        choices.highlighted = kept
+        kept = self._entry_id() or ""
+        self.query_one("#choices", OptionList).set_options(self._options())
+        self._highlight(kept)
         self._draw_preview()
+
+    def _highlight(self, entry_id: str) -> None:
+        """Go to this entry, or to the first where it is not in the list."""
+        choices = self.query_one("#choices", OptionList)
+        ids = [option.id for option in choices.options]
+        first = next((index for index, option in enumerate(choices.options) if not option.disabled), None)
+        choices.highlighted = ids.index(entry_id) if entry_id in ids else first
 
     @on(OptionList.OptionHighlighted)
     def _option_highlighted(self) -> None:
@@ -203,7 +218,14 @@ class Chooser(Live, Screen[None]):
 
     def _options(self) -> list[Option]:
         with_remark = self.app.size.width >= REMARKS_FROM_WIDTH
-        return [Option(_line(entry, with_remark), id=entry.id) for entry in self.choices.entries()]
+        options: list[Option] = []
+        group = ""
+        for entry in self.choices.entries():
+            if entry.group != group:
+                group = entry.group
+                options.append(Option(Content.styled(group, "bold $text-primary"), disabled=True))
+            options.append(Option(_line(entry, with_remark), id=entry.id))
+        return options
 
     def _go(self, step: Step) -> None:
         self._step = step
@@ -230,11 +252,14 @@ class Chooser(Live, Screen[None]):
             "preview": [*choose, ("esc", "Back to the list")],
             "act": [("esc", self.choices.leaving if running else "Back to the list")],
         }[self._step]
-        self.query_one(KeyBar).show([*keys, *self.choices.more_keys()])
+        more = [] if self._step == "act" else self.choices.more_keys(self._entry_id() or "")
+        self.query_one(KeyBar).show([*keys, *more])
 
 
 def _line(entry: Entry, with_remark: bool) -> Content:
     title = Content.styled(entry.title, "bold" if entry.available else "$foreground 45%")
     if not entry.available:
         title = Content.assemble(("– ", "$foreground 45%"), title)
+    if entry.sign:
+        title = Content.assemble((f"{entry.sign} ", entry.sign_style), title)
     return Content.assemble(title, "\n", (entry.remark, "$foreground 65%")) if entry.remark and with_remark else title

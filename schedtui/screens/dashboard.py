@@ -41,9 +41,11 @@ HAPPENINGS = ((50, 12), (32, 7), (0, 4))
 """From how many lines of a terminal on “What happened” has how many."""
 KEYS = (
     ("p", "Presets"),
+    ("d", "Describe"),
+    ("l", "Library"),
+    ("?", "Help"),
     ("m", "Machine"),
     ("w", "Workload"),
-    ("?", "Help"),
     ("q", "Quit"),
     ("!", "Doctor"),
     ("^p", "Palette"),
@@ -57,6 +59,8 @@ class Dashboard(Live, Screen[None]):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "app.presets", "Presets"),
+        Binding("d", "app.describe", "Describe"),
+        Binding("l", "app.library", "Library"),
         Binding("m", "app.machine", "Machine"),
         Binding("w", "app.workload", "Workload"),
         Binding("u", "app.undo", "Undo"),

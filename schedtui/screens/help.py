@@ -17,6 +17,8 @@ from schedtui.widgets.footer import KeyBar
 KEYS = (
     ("F12", "Panic: the kernel's own scheduler, now. Works everywhere."),
     ("p", "Presets: goals in plain words; preview one, apply it."),
+    ("d", "Describe: say in plain words what you do; get a scheduler for it, with the reason."),
+    ("l", "Library: every policy; search it, verify one (v), read its source (s)."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),
@@ -70,6 +72,12 @@ IDEAS = (
         "A real kernel with sched_ext in a small virtual machine. Schedulers are loaded there as they would be on a "
         "computer, but nothing can go wrong outside it. Its times are slower than a real computer's: compare them "
         "with each other.",
+    ),
+    (
+        "Policy, verified",
+        "A policy is a program that decides for the kernel which task runs next. Before one runs on anybody's computer "
+        "schedtui can prove it: its source, its compiled program, and then its behaviour on a real kernel in the lab, "
+        "under stress. The report says on which kernel it was proven; another kernel is another matter.",
     ),
     (
         "What F12 does",

@@ -49,7 +49,7 @@ class MachineChoices:
     heading = "Machine"
     asks = False
     act_title = ACT_TITLE
-    empty = ""
+    empty: str | Content = ""
     leaving = "Cancel"
 
     def __init__(self, current: str) -> None:
@@ -82,7 +82,7 @@ class MachineChoices:
         """Open it."""
         return MachineWanted(entry_id)
 
-    def more_keys(self) -> list[tuple[str, str]]:
+    def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
         """None but the usual."""
         return []
 

@@ -1,19 +1,26 @@
 """Pictures of the screens, from recordings made in the lab: at three sizes, in three themes, and in ASCII.
 
 A picture that differs is shown in snapshot_report.html; ``pytest tests/app/test_pictures.py --snapshot-update`` takes
-all anew. They show the library's words, so they change with those.
+all anew. Policies, presets and reports are those of shelf.py, which never change.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 
+from schedtui.backend.library.catalogue import Library
+from schedtui.backend.model import Report
+from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
 from tests.app.conftest import screen_text, until
+from tests.app.shelf import FAILED, PASSED, WARNED, shelf
 from tests.recordings.pictures import Pictured
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -41,14 +48,27 @@ def the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def looks_as_before(snap_compare: Compare) -> Take:
-    """Plays the recording, presses keys, waits until words and widget are there, and compares the picture."""
+def looks_as_before(snap_compare: Compare, home: Path) -> Take:
+    """Plays the recording, presses keys, waits until words and widget are there, and compares the picture.
+
+    ``over`` is a screen that is opened first, made from the library.
+    """
 
     def take(
-        app: Pictured, *keys: str, size: tuple[int, int] = COMFORTABLE, words: str = "F12", widget: str = "*"
+        app: Pictured,
+        *keys: str,
+        size: tuple[int, int] = COMFORTABLE,
+        words: str = "F12",
+        widget: str = "*",
+        over: Callable[[Library], Screen[Any]] | None = None,
     ) -> bool:
+        app.library = shelf(home)
+
         async def go(pilot: Pilot[None]) -> None:
             await app.played(pilot)
+            if over:
+                app.push_screen(over(app.library))
+                await pilot.pause()
             await pilot.press(*keys)
             await until(pilot, lambda: words in " ".join(screen_text(app).split()))
             await until(pilot, lambda: bool(app.screen.query(widget)))
@@ -110,3 +130,49 @@ def test_the_help(looks_as_before: Take, size: tuple[int, int]) -> None:
 
 def test_what_panic_says(looks_as_before: Take) -> None:
     assert looks_as_before(Pictured(SEEN), "f12", words="Panic: this is a recording", widget="Toast")
+
+
+def judged(report: Report) -> Callable[[Library], Screen[Any]]:
+    """The verify screen with a report on a policy of the shelf."""
+    return lambda library: VerifyScreen(library.policies["queue"], {}, report=report, verb="Apply")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_library(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), "l", size=size, words="not verified yet")
+
+
+def test_an_external_scheduler_in_the_library(looks_as_before: Take) -> None:
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, "l", "end", "enter", words="scx_swift is not installed")
+
+
+def test_the_source_of_a_policy(looks_as_before: Take) -> None:
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), "l", "s", words="queue_enqueue")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_report_with_a_warning(looks_as_before: Take, size: tuple[int, int]) -> None:
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, size=size, words="What was found", over=judged(WARNED))
+
+
+def test_a_report_of_a_pass(looks_as_before: Take) -> None:
+    app = Pictured("busy-4-eevdf", live=True, theme="schedtui-light")
+    assert looks_as_before(app, words="What this holds for", over=judged(PASSED))
+
+
+def test_a_report_of_a_failure(looks_as_before: Take) -> None:
+    app = Pictured("busy-4-eevdf", live=True, theme="schedtui-contrast")
+    assert looks_as_before(app, words="not reached", over=judged(FAILED))
+
+
+def test_a_report_in_ascii(looks_as_before: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEDTUI_ASCII", "1")
+    choose_glyphs.cache_clear()
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), words="not reached", over=judged(FAILED))
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_line_in_which_to_describe(looks_as_before: Take, size: tuple[int, int]) -> None:
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), "d", size=size, words="to a friend")

@@ -1,0 +1,69 @@
+"""What is known of a policy on this computer beside what its entry says: reports, history, the installed program.
+
+Reads files and compiles what is not compiled yet, so it is asked in a thread. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.model import Policy, Report
+
+if TYPE_CHECKING:
+    from schedtui.backend.library.external import Fit
+
+HISTORY = 5
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """All that was found; nothing until it was looked for."""
+
+    reports: tuple[Report, ...] = ()
+    """Of the source as it is now, with its defaults, newest first."""
+    history: tuple[str, ...] = ()
+    """What it did here, a line each, newest first."""
+    fit: Fit | None = None
+    """The external scheduler's program, when it is installed."""
+
+    def as_installed(self, policy: Policy) -> Policy:
+        """The entry as it holds for the installed version."""
+        if self.fit is None or self.fit.installed.problem:
+            return policy
+        return replace(policy, tunables=self.fit.tunables, modes=self.fit.modes)
+
+
+def look_up(policy: Policy) -> Known:
+    """Everything about one policy; what cannot be read is missing."""
+    if policy.binary:
+        from schedtui.backend.library.external import fit
+
+        return Known(fit=fit(policy), history=_history(policy))
+    return Known(reports=_reports(policy), history=_history(policy))
+
+
+def _reports(policy: Policy) -> tuple[Report, ...]:
+    from schedtui.backend.bpf.compiler import compile_bpf
+    from schedtui.backend.verifier import reports
+    from schedtui.backend.verifier.sandbox import compile_sandboxed
+
+    with contextlib.suppress(SchedtuiError):
+        source = Path(policy.source)
+        obj = compile_bpf(source) if policy.origin == "built-in" else compile_sandboxed(source)
+        found = reports.of(hashlib.sha256(obj).hexdigest())
+        return tuple(report for report in found if not report.settings)
+    return ()
+
+
+def _history(policy: Policy) -> tuple[str, ...]:
+    from schedtui.backend.library import history
+
+    with contextlib.suppress(SchedtuiError):
+        return tuple(history.in_words(each) for each in history.outcomes(policy.name)[:HISTORY])
+    return ()

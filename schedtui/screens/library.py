@@ -1,0 +1,307 @@
+"""The library: every policy and external scheduler, found by words, with what is known of each on this machine.
+
+Reading the library, searching it and finding what was proven are the backend's affair, and happen in threads: the list
+is there at once, and fills in.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
+
+from schedtui.act import Act
+from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.library.catalogue import Library
+from schedtui.backend.model import MachineInfo, Policy, Scheduler, Setting
+from schedtui.faults import write_log
+from schedtui.messages import PresetWanted
+from schedtui.screens.chooser import Entry
+from schedtui.screens.known import Known, look_up
+from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
+from schedtui.screens.question import QuestionChooser
+from schedtui.widgets.glyphs import choose_glyphs
+from schedtui.widgets.policy import labelled, paragraphs, policy_lines
+from schedtui.widgets.report import badge, badge_lines, newest_by_kernel
+
+if TYPE_CHECKING:
+    from schedtui.backend.library.search import Match
+
+PAUSE_S = 0.15
+"""After so long without a key the words are looked for by meaning."""
+GROUPS = {"built-in": "Built in", "user": "Yours", "generated": "Generated", "external": "External schedulers"}
+BEST = "Best matches"
+
+
+class LibraryChoices:
+    """The policies of the library, or those that fit what was asked for."""
+
+    asks = True
+    act_title = ACT_TITLE
+    empty: str | Content = "Nothing in the library fits these words. Try others, or esc for everything."
+    leaving = "Leave it running"
+
+    def __init__(self, library: Library, info: MachineInfo, scheduler: Scheduler | None) -> None:
+        self.heading = _legend()
+        self.info = info
+        self.scheduler = scheduler
+        self.known: dict[str, Known] = {}
+        self._policies = library.policies
+        self._found: list[tuple[str, str]] | None = None
+        self._release = Release()
+
+    def show_all(self) -> None:
+        """No words: everything."""
+        self._found = None
+
+    def show_containing(self, words: str) -> None:
+        """What holds every word: the answer until there is a better one."""
+        wanted = words.lower().split()
+        self._found = [
+            (name, policy.summary)
+            for name, policy in self._policies.items()
+            if all(word in _all_words(policy) for word in wanted)
+        ]
+
+    def show_found(self, matches: Sequence[Match]) -> None:
+        """What a search found, the best first."""
+        self._found = [(match.policy.name, match.why or match.policy.summary) for match in matches]
+
+    def entries(self) -> list[Entry]:
+        """By origin, or the best match first."""
+        if self._found is not None:
+            return [self._entry(self._policies[name], why, BEST) for name, why in self._found]
+        return [
+            self._entry(policy, "", title)
+            for group, title in GROUPS.items()
+            for policy in self._policies.values()
+            if group_of(policy) == group
+        ]
+
+    def preview(self, entry_id: str) -> Content:
+        """What the policy is, whether it was proven, what it did here, and what loading it would do."""
+        policy = self._policies[entry_id]
+        known = self.known.get(entry_id, Known())
+        title = Content.assemble((policy.title, "bold $text-primary"), (f"  {policy.name}", "$foreground 65%"))
+        parts = [Content.assemble(title, "\n", policy.summary), Content(policy.description)]
+        if policy.binary:
+            parts += _program(policy, known)
+        else:
+            parts.append(Content.assemble(("Verified", "bold $foreground 65%"), "\n", badge_lines(known.reports)))
+        if known.history:
+            parts.append(labelled("On this machine", "\n".join(known.history)))
+        if policy.source:
+            latched, asked = self._latched, self._release.asked(entry_id)
+            parts.append(what_happens(self.info, self.scheduler, policy, latched=latched, asked=asked))
+        return paragraphs(parts + policy_lines(known.as_installed(policy)))
+
+    def verb(self, entry_id: str) -> str:
+        """Apply, where it can be."""
+        if not self.info.can_load or not self._policies[entry_id].source:
+            return ""
+        return "Release panic and apply" if self._latched else "Apply"
+
+    def chosen(self, entry_id: str) -> Message | None:
+        """Apply it. While panic is latched, the first ``enter`` only asks."""
+        if self._latched and not self._release.granted(entry_id):
+            return None
+        return PresetWanted(entry_id, self._latched)
+
+    def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
+        """The policy's, the search; and where nothing can be loaded, the way to where it can."""
+        policy = self._policies.get(entry_id)
+        return [*policy_keys(policy), ("/", "Search"), *([] if self.info.can_load else [("m", "Machine")])]
+
+    def left(self) -> Message | None:
+        """Applying goes on without its screen; F12 is what ends it."""
+        return None
+
+    def policy_of(self, entry_id: str) -> tuple[Policy, dict[str, Setting]] | None:
+        """The policy, with its defaults."""
+        policy = self._policies.get(entry_id)
+        return (policy, {}) if policy else None
+
+    @property
+    def _latched(self) -> bool:
+        return self.scheduler is not None and self.scheduler.latched
+
+    def _entry(self, policy: Policy, remark: str, group: str) -> Entry:
+        known = self.known.get(policy.name, Known())
+        if policy.binary:
+            glyphs = choose_glyphs()
+            sign, style = (glyphs.on, "$text-success") if known.fit else (glyphs.off, "$foreground 65%")
+        else:
+            newest = newest_by_kernel(known.reports)
+            worst = max((each.verdict for each in newest), key=("pass", "warn", "fail").index, default=None)
+            sign, style = badge(worst)
+        return Entry(policy.name, policy.title, remark, group=group, sign=sign, sign_style=style)
+
+
+class LibraryScreen(QuestionChooser):
+    """The list with a line to search it above, and the details."""
+
+    hint = "/ searches in your own words: “stutter while compiling”"
+    asking_keys = (("enter", "To the list"), ("esc", "Everything"))
+
+    @dataclass
+    class LookedUp(Message):
+        """What is known of a policy here."""
+
+        policy: str
+        known: Known
+
+    @dataclass
+    class Found(Message):
+        """What fits the words, the best first."""
+
+        words: str
+        matches: Sequence[Match]
+
+    def __init__(
+        self,
+        library: Library,
+        info: MachineInfo,
+        scheduler: Scheduler | None,
+        *,
+        act: Act | None = None,
+        selected: str = "",
+        kernel: Path | None = None,
+    ) -> None:
+        self._library = library
+        self._shelf = LibraryChoices(library, info, scheduler)
+        super().__init__(self._shelf, act=act, selected=selected, kernel=kernel)
+        self._wanted: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._searcher: threading.Thread | None = None
+        self._gone = threading.Event()
+
+    def on_mount(self) -> None:
+        """Look up what is known of each policy meanwhile."""
+        threading.Thread(target=self._look_up, args=(list(self._library.policies.values()),), daemon=True).start()
+
+    def on_unmount(self) -> None:
+        """The threads end with the screen."""
+        self._gone.set()
+        self._wanted.put(None)
+
+    def on_screen_resume(self) -> None:
+        """A verification may have ended above this screen: look at the chosen policy again."""
+        found = self._shelf.policy_of(self._entry_id() or "") if self.is_mounted else None
+        if found and self._shelf.known.get(found[0].name):
+            threading.Thread(target=self._look_up, args=([found[0]],), daemon=True).start()
+
+    def on_library_screen_looked_up(self, message: LookedUp) -> None:
+        """Show what is known now."""
+        self._shelf.known[message.policy] = message.known
+        self.refresh_choices()
+
+    def on_library_screen_found(self, message: Found) -> None:
+        """Show what was found, if it is still what is asked for."""
+        if message.words == self.words:
+            self._shelf.show_found(message.matches)
+            self._show_matches()
+
+    @on(Input.Changed, "#question")
+    def _question_changed(self) -> None:
+        words = self.words
+        if words:
+            self._shelf.show_containing(words)
+            self.set_timer(PAUSE_S, lambda: self._search_for(words))
+        else:
+            self._shelf.show_all()
+        self._show_matches()
+
+    def action_back(self) -> None:
+        """One step back; the first drops the search."""
+        if self._step == "list" and (self.question.has_focus or self.words):
+            self.question.value = ""
+            self._go("list")
+        else:
+            super().action_back()
+
+    def _show_matches(self) -> None:
+        self.refresh_choices()
+        self._highlight("")
+        self.query_one("#choices", OptionList).scroll_home(animate=False)
+
+    def _search_for(self, words: str) -> None:
+        """Ask the searching thread, unless more was typed meanwhile."""
+        if words != self.words:
+            return
+        if self._searcher is None:
+            self._searcher = threading.Thread(target=self._search, name="search", daemon=True)
+            self._searcher.start()
+        self._wanted.put(words)
+
+    def _search(self) -> None:
+        """Answer until the screen is closed. Where searching by meaning is not to be had, the plain matches stay."""
+        try:
+            from schedtui.backend.library.search import Search
+
+            search = Search(self._library)
+            while (words := self._wanted.get()) is not None:
+                while not self._wanted.empty() and (later := self._wanted.get()) is not None:
+                    words = later
+                self._tell(self.Found(words, search.find(words)))
+        except SchedtuiError:
+            return
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread must leave a trace
+            write_log(error)
+
+    def _look_up(self, policies: Iterable[Policy]) -> None:
+        try:
+            for policy in policies:
+                if self._gone.is_set():
+                    return
+                self._tell(self.LookedUp(policy.name, look_up(policy)))
+        except Exception as error:  # noqa: BLE001  a fault of ours in a thread must leave a trace
+            write_log(error)
+
+    def _tell(self, message: Message) -> None:
+        if not self._gone.is_set():
+            self.post_message(message)
+
+
+def _legend() -> str:
+    """The name of the screen, and what the signs in its list mean."""
+    glyphs = choose_glyphs()
+    signs = {
+        glyphs.good: "proven",
+        glyphs.warning: "with warnings",
+        glyphs.bad: "failed",
+        glyphs.info: "not verified",
+        glyphs.on: "installed",
+    }
+    return "Library   " + "  ".join(f"{sign} {word}" for sign, word in signs.items())
+
+
+def group_of(policy: Policy) -> str:
+    """The heading that it stands below: an external scheduler is one, whoever wrote the entry."""
+    return "external" if policy.binary else policy.origin
+
+
+def _all_words(policy: Policy) -> str:
+    texts = (policy.name, policy.title, policy.summary, policy.description, *policy.for_whom, *policy.limits)
+    return " ".join(texts).lower()
+
+
+def _program(policy: Policy, known: Known) -> list[Content]:
+    """Whether the external scheduler is here, and why it is not applied from here."""
+    fit = known.fit
+    if fit is None:
+        parts = [labelled("Program", f"{policy.binary} is not installed on this computer.")]
+    else:
+        state = f"{fit.installed.path}, version {fit.installed.version or 'unknown'}. {fit.installed.problem}"
+        parts = [labelled("Program", state.strip())]
+        if fit.lacking:
+            parts.append(labelled("This version lacks", ", ".join(fit.lacking), "$text-warning"))
+    text = "It is a program of its own: schedtui cannot prove it, and does not start it yet. Run it yourself as root; "
+    parts.append(labelled("How to use it", f"{text}the dashboard shows what it does, and F12 ends it."))
+    return parts

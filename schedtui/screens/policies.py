@@ -1,0 +1,137 @@
+"""What every list of things that lead to a policy has in common: its verification and its source are a key away, and
+what happens when it is loaded is said before.
+
+Which policies are listed, and why, is said by the screens that build on this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from schedtui.act import Act
+from schedtui.backend.model import Frame, MachineInfo, Policy, Scheduler, Setting
+from schedtui.screens.chooser import Choices, Chooser
+from schedtui.widgets.policy import labelled, paragraphs
+
+ACT_TITLE = "Applying "
+
+
+class PolicyChoices(Choices, Protocol):
+    """Choices that lead to policies, on one machine."""
+
+    scheduler: Scheduler | None
+
+    def policy_of(self, entry_id: str) -> tuple[Policy, dict[str, Setting]] | None:
+        """The policy that a choice leads to, and the settings that differ from its defaults."""
+        ...
+
+
+class PolicyChooser(Chooser):
+    """Adds ``v`` and ``s`` to a list, and follows which scheduler runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "verify", "Verify"),
+        Binding("s", "source", "Source"),
+        Binding("m", "app.machine", "Machine"),
+    ]
+
+    def __init__(
+        self, choices: PolicyChoices, *, act: Act | None = None, selected: str = "", kernel: Path | None = None
+    ) -> None:
+        super().__init__(choices, act=act, selected=selected)
+        self._policies = choices
+        self._kernel = kernel
+        """Image that the lab boots for a verification; None: the default."""
+
+    def show_frame(self, frame: Frame) -> None:
+        """See show_scheduler."""
+        self.show_scheduler(frame.scheduler)
+
+    def show_scheduler(self, scheduler: Scheduler) -> None:
+        """What runs, and whether panic is latched, changes what the preview must say."""
+        before, self._policies.scheduler = self._policies.scheduler, scheduler
+        if before is None or (before.name, before.latched) != (scheduler.name, scheduler.latched):
+            self.refresh_choices()
+
+    def action_verify(self) -> None:
+        """Prove the chosen policy in the lab, and offer to go on when it passed."""
+        found = self._chosen_policy()
+        if found is None:
+            return
+        from schedtui.screens.verify import VerifyScreen
+
+        policy, settings = found
+        verb = "Apply" if self.choices.verb(self._entry_id() or "") else ""
+        self.app.push_screen(VerifyScreen(policy, settings, kernel=self._kernel, verb=verb), self._verified)
+
+    def _verified(self, go_on: bool | None) -> None:
+        if go_on:
+            self._choose()
+
+    def action_source(self) -> None:
+        """Read the chosen policy's source."""
+        found = self._chosen_policy()
+        if found is not None:
+            from schedtui.screens.source import SourceScreen
+
+            self.app.push_screen(SourceScreen(Path(found[0].source)))
+
+    def _chosen_policy(self) -> tuple[Policy, dict[str, Setting]] | None:
+        """What can be verified and read: an external scheduler is a program of its own."""
+        found = self._policies.policy_of(self._entry_id() or "")
+        return found if found and found[0].source and self._step != "act" else None
+
+
+def policy_keys(policy: Policy | None) -> list[tuple[str, str]]:
+    """The keys that a policy of ours has."""
+    return [("v", "Verify"), ("s", "Source")] if policy and policy.source else []
+
+
+def what_happens(
+    info: MachineInfo, scheduler: Scheduler | None, policy: Policy | None, *, latched: bool, asked: bool
+) -> Content:
+    """What loading ``policy`` (None: the kernel's own scheduler) would do here and now, and how to go back."""
+    own = info.default_scheduler
+    if not info.can_load:
+        where = "Open the lab (m) to try it." if info.kind == "replay" else "Press m to go there."
+        return labelled("Why not here", f"{info.reason} {where}", "$text-warning")
+    if policy is None:
+        return labelled("What happens next", f"{own} takes over at once. Running programs notice nothing else.")
+    if latched:
+        text = "F12 was pressed, so nothing is loaded until you release it. "
+        if asked:
+            text += "Press enter once more: panic is released, and this is applied."
+        else:
+            text += "Enter asks you once more, then releases it and applies this."
+        return labelled("Panic is latched", text, "$text-warning")
+    now = scheduler.name if scheduler else own
+    where = "the lab's kernel" if info.kind == "lab" else "this computer's kernel"
+    what = f"The policy is compiled on this computer and loaded into {where} in place of {now}, "
+    return paragraphs(
+        [
+            labelled("What happens next", what + "and the kernel is asked what runs then."),
+            labelled("How to go back", f"F12 at any time, or u: {own} is back at once. Quitting does the same."),
+        ]
+    )
+
+
+class Release:
+    """While panic is latched, the first ``enter`` only asks."""
+
+    def __init__(self) -> None:
+        self._asked = ""
+
+    def asked(self, entry_id: str) -> bool:
+        """Whether one more ``enter`` on it releases panic."""
+        return self._asked == entry_id
+
+    def granted(self, entry_id: str) -> bool:
+        """Whether ``enter`` was pressed on it before; if not, it is now."""
+        granted, self._asked = self.asked(entry_id), entry_id
+        if granted:
+            self._asked = ""
+        return granted

@@ -1,0 +1,94 @@
+"""A policy in plain words: what it is for and what not, its settings with what each costs, its limits.
+
+Draws the model's structs; whether a policy can run here, and what became of it, is left to others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from textual.content import Content
+
+from schedtui.backend.library.catalogue import range_of
+from schedtui.backend.model import Mode, Policy, Setting, Tunable
+
+MUTED = "$foreground 65%"
+
+
+def policy_lines(policy: Policy) -> list[Content]:
+    """What the policy is for, what can be set, and how it decides, paragraph by paragraph."""
+    parts = _listed("Good for", policy.for_whom)
+    parts += _listed("Not for", policy.not_for)
+    parts += _listed("Limits", policy.limits)
+    if policy.modes:
+        parts.append(_lines([_label("Its flags for a goal"), *map(_mode, policy.modes)]))
+    parts += settings_lines(policy, {})
+    if policy.note:
+        parts.append(labelled("More about it", _unfolded(policy.note)))
+    return parts
+
+
+def settings_lines(policy: Policy, settings: Mapping[str, Setting]) -> list[Content]:
+    """Every tunable with its value under ``settings``, what it does, what raising it costs, and its range."""
+    if not policy.tunables:
+        return []
+    lines = [_tunable(each, settings.get(each.name, each.default)) for each in policy.tunables]
+    return [_lines([_label("Settings"), *lines])]
+
+
+def labelled(label: str, text: str, style: str = MUTED) -> Content:
+    """A paragraph below its label."""
+    return Content.assemble((label, f"bold {style}"), "\n", text)
+
+
+def paragraphs(parts: Iterable[Content]) -> Content:
+    """Parts with a blank line between."""
+    return Content("\n\n").join(parts)
+
+
+def _unfolded(note: str) -> str:
+    """Markdown's headings without their signs, and its paragraphs and items without the line breaks of the file."""
+    lines: list[str] = []
+    for line in note.strip().splitlines():
+        text = line.strip()
+        begins = not lines or not lines[-1] or not text or line.startswith(("#", "- ", "* ", "|"))
+        heading = lines and lines[-1].startswith("#")
+        if begins or heading:
+            lines.append(text)
+        else:
+            lines[-1] += " " + text
+    return "\n".join(re.sub(r"^(#+|[-*]) ", lambda sign: "" if sign[1][0] == "#" else "· ", line) for line in lines)
+
+
+def _tunable(tunable: Tunable, value: Setting) -> Content:
+    changed = "" if value == tunable.default else f" (default {_shown(tunable.default)})"
+    cost = f" But: {tunable.cost[:1].lower()}{tunable.cost[1:]}" if tunable.cost else ""
+    return Content.assemble(
+        ("· " + tunable.name, "bold $text-accent"),
+        (f"  {_shown(value)} {tunable.unit}".rstrip(), "bold"),
+        (changed, MUTED),
+        f"\n{tunable.description}{cost}",
+        (f" ({range_of(tunable)})", MUTED),
+    )
+
+
+def _mode(mode: Mode) -> Content:
+    flags = " ".join(mode.flags) or "none"
+    return Content.assemble(("· " + mode.goal, "bold $text-accent"), f"  {flags}", (f"\n{mode.reason}", MUTED))
+
+
+def _shown(value: Setting) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) or "none"
+
+
+def _listed(label: str, texts: tuple[str, ...]) -> list[Content]:
+    return [labelled(label, "\n".join(f"· {text}" for text in texts))] if texts else []
+
+
+def _label(text: str) -> Content:
+    return Content.styled(text, f"bold {MUTED}")
+
+
+def _lines(lines: list[Content]) -> Content:
+    return Content("\n").join(lines)
