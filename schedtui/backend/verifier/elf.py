@@ -201,7 +201,7 @@ def read_object(data: bytes) -> ObjectFile:
     """Read an object. Raises BadFile when it is none, or is damaged, or was made for another machine."""
     try:
         return _Reader(data).read()
-    except (Damaged, struct.error, ValueError, IndexError) as error:
+    except (Damaged, struct.error, ValueError, IndexError, OverflowError) as error:
         raise BadFile("This file is damaged: its parts do not fit together.", _REMEDY) from error
 
 
