@@ -80,7 +80,7 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
             f"Run it yourself, as root: {policy.binary}. schedtui shows what it does.",
         )
     stage(f"Compiling {policy.name}")
-    obj = _compiled(policy)
+    obj = compiled(policy)
     change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
     if change:
         stage(f"Changing {', '.join(change)} of {policy.name} while it runs")
@@ -89,7 +89,7 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     return machine.load(policy.name, obj, proposal.settings)
 
 
-def _compiled(policy: Policy) -> bytes:
+def compiled(policy: Policy) -> bytes:
     """Only what ships with the program is compiled outside of the sandbox."""
     source = Path(policy.source)
     return compile_bpf(source) if policy.origin == "built-in" else compile_sandboxed(source)

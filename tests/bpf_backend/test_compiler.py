@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from schedtui.backend.bpf import compiler as compiler_module
 from schedtui.backend.bpf.compiler import compile_bpf, compile_native, find_clang
 from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 
@@ -102,6 +104,18 @@ def test_without_a_cache_that_can_be_written_it_still_compiles(tmp_path: Path) -
 def test_nothing_half_written_stays_in_the_cache(cache: Path) -> None:
     compile_bpf(SETTINGS, cache=cache)
     assert not [each.name for each in cache.iterdir() if each.name.startswith(".")]
+
+
+def test_the_cache_forgets_what_was_written_first(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler_module, "_CACHE_LIMIT_BYTES", 4096)
+    cache.mkdir()
+    for age, name in ((9000, "old"), (8000, ".new-cut-short")):
+        (cache / name).write_bytes(b"x" * 4000)
+        os.utime(cache / name, (time.time() - age, time.time() - age))
+    obj = compile_bpf(write(tmp_path / "p", "int x = 1;\n"), cache=cache)
+    assert sum(each.stat().st_size for each in cache.iterdir()) <= 4096
+    assert not {"old", ".new-cut-short"} & {each.name for each in cache.iterdir()}
+    assert compile_bpf(tmp_path / "p" / "policy.bpf.c", cache=cache) == obj
 
 
 def test_the_object_does_not_depend_on_where_the_source_lies(tmp_path: Path) -> None:

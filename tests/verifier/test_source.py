@@ -10,9 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from schedtui.backend.bpf import compiler
 from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.deploy import compiled
 from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Finding
@@ -228,6 +230,16 @@ def test_headers_beside_a_source_are_not_seen(tmp_path: Path) -> None:
     assert compile_bpf(source).startswith(b"\x7fELF")
     with pytest.raises(CompileFailed, match=r"answer\.h"):
         compile_sandboxed(source)
+
+
+def test_what_a_user_brought_is_never_compiled_outside_of_the_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "answer.h").write_text("#define ANSWER 42\n")
+    (tmp_path / "fair.bpf.c").write_text('#include "answer.h"\nint x = ANSWER;\n')
+    policy = replace(load_library().policy("fair"), source=str(tmp_path / "fair.bpf.c"))
+    assert compiled(policy).startswith(b"\x7fELF")
+    for origin in ("user", "generated"):
+        with pytest.raises(CompileFailed, match=r"answer\.h"):
+            compiled(replace(policy, origin=origin))
 
 
 def test_without_bubblewrap_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
