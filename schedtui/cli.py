@@ -17,6 +17,7 @@ import click
 from schedtui import __version__
 from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
 from schedtui.commands.hold import apply_and_hold, state_of
+from schedtui.commands.library import library
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
 from schedtui.console import (
     NOT_DONE,
@@ -349,6 +350,9 @@ def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
     kernels = listed_kernels()
     lines = [f"{each.release:<32} {each.origin:<20} {each.image}" for each in kernels]
     console.result({"kernels": kernels}, "\n".join(lines) or "None yet; the first lab fetches one.")
+
+
+cli.add_command(library)
 
 
 def main() -> int:

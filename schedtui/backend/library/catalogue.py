@@ -76,6 +76,10 @@ class Library(Struct, frozen=True):
             return self.policies[name]
         raise _unknown("preset or policy", name, [*self.presets, *self.policies])
 
+    def preset_for(self, goal: str) -> Preset | None:
+        """The preset that serves a workload class; None when there is none."""
+        return next((each for each in self.presets.values() if (each.goal or each.id) == goal), None)
+
     def loadable(self) -> dict[str, Policy]:
         """The policies that have a source of their own: all but the external schedulers."""
         return {name: policy for name, policy in self.policies.items() if policy.source}
@@ -121,6 +125,7 @@ class _StatisticEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class _PresetEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
+    goal: str = ""
     title: str
     summary: str
     does: str
@@ -385,7 +390,13 @@ def _read_presets(path: Path, policies: dict[str, Policy], problems: list[str]) 
 def _preset_of(entry: _PresetEntry) -> Preset:
     choices = tuple(Choice(policy=each.policy, reason=each.reason, settings=each.settings) for each in entry.choice)
     return Preset(
-        id=entry.id, title=entry.title, summary=entry.summary, does=entry.does, costs=entry.costs, choices=choices
+        id=entry.id,
+        title=entry.title,
+        summary=entry.summary,
+        does=entry.does,
+        costs=entry.costs,
+        choices=choices,
+        goal=entry.goal or entry.id,
     )
 
 
