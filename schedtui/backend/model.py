@@ -267,6 +267,8 @@ class Preset(Struct, frozen=True, kw_only=True):
     does: str
     costs: str
     choices: tuple[Choice, ...]
+    goal: str = ""
+    """The workload class that it serves, when its id is not that of one; a policy may have the class's name."""
 
 
 class Panic(Struct, frozen=True, kw_only=True):
