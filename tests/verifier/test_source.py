@@ -137,8 +137,14 @@ const char words[] = "asm(\"nop\") #embed";
 #ifdef LSP
 #include "../../include/scx/common.bpf.h"
 #endif
-#if __has_include("/etc/passwd")
-#error it can see
+#if __has_include("/etc/passwd") || __has_include("/etc/ld.so.cache") || __has_include("/proc/self/status")
+#error it can see the computer
+#endif
+#if __has_include("/usr/include/bpf/libbpf.h") || __has_include("/usr/include/stdio.h") || __has_include("/bin/sh")
+#error it can see other programs
+#endif
+#if __has_include("/dev/null") || __has_include("/sys/kernel/notes") || __has_include("/tmp/.")
+#error it can see folders
 #endif
 #define J(a, b) a##b
 int asmara, embed, line, J(as, k);
@@ -162,6 +168,13 @@ def test_every_error_of_clang_becomes_a_finding_in_plain_words() -> None:
     assert [each.place for each in found] == ["policy.bpf.c:3", "policy.bpf.c:7"]
     assert "'first_name' is not known" in found[0].meaning
     assert "return first_name;" in found[0].details
+
+
+def test_what_a_finding_quotes_cannot_take_the_terminal_over() -> None:
+    (only,) = findings_of('#include "\x1b[2J\x07' + "x" * 5000 + '"\n')
+    shown = only.place + only.meaning + only.remedy + only.details
+    assert "\x1b" not in shown and "\x07" not in shown
+    assert len(only.meaning) < 2000
 
 
 def test_an_error_that_only_the_making_of_the_object_shows_is_found_too() -> None:

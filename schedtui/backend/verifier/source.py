@@ -18,6 +18,7 @@ from schedtui.backend.bpf import compiler
 from schedtui.backend.errors import CompileFailed
 from schedtui.backend.model import Finding, Stage
 from schedtui.backend.verifier import sandbox
+from schedtui.backend.verifier.findings import presentable
 from schedtui.backend.verifier.sandbox import TooMuch
 
 _MOST_FINDINGS = 8
@@ -95,7 +96,7 @@ def check_text(name: str, text: bytes) -> tuple[Stage, bytes | None]:
         summary=f"{len(text.splitlines())} lines" + ("" if obj is None else ", compiled in a sandbox"),
         figures={"source_bytes": len(text), "object_bytes": len(obj or b"")},
     )
-    return stage, obj
+    return presentable(stage), obj
 
 
 def _judge(name: str, text: bytes) -> tuple[list[Finding], bytes | None]:
