@@ -1,15 +1,14 @@
-"""The answer to a sentence in plain words: which goal it means, which policy serves that here, and why.
+"""The answer to a sentence in plain words: which of the library's goals it means, and how sure that is.
 
-One mind for the terminal program and for ``schedtui ask``. What a sentence means is library.intents' judgement, which
-policy serves a goal is deploy's; proving and applying it is left to others.
+One mind for the terminal program and for ``schedtui ask``. What a sentence is near to is library.intents' judgement;
+which policy serves a goal is deploy's, and proving it the verifier's.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from schedtui.backend.deploy import Proposal, resolve
-from schedtui.backend.errors import MissingTool, SchedtuiError, UnknownName
+from schedtui.backend.errors import UnknownName
 from schedtui.backend.library.catalogue import Library
 
 LONGEST_WORDS = 300
@@ -20,7 +19,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     preset: str
     score: float
-    """How near, from 0 to 1."""
+    """How near; only good for comparing."""
     example: str
     """The example sentence of that goal that is nearest."""
 
@@ -30,29 +29,32 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     words: str
     sure: bool
-    """Whether the first reading stands well before the second."""
+    """Whether one goal stands out."""
     readings: tuple[Reading, ...]
-    """The best first; when unsure, the two between which a person has to choose."""
+    """That goal; when unsure, the two nearest, between which a person has to choose."""
 
 
 def answer(library: Library, sentence: str) -> Answer:
-    """What ``sentence`` means. Raises UnknownName for no words at all, MissingTool where it cannot be judged."""
+    """What ``sentence`` means.
+
+    Raises UnknownName where there are no words, or no preset for what they mean, and MissingTool or BadFile where it
+    cannot be judged.
+    """
     words = " ".join(sentence.split())[:LONGEST_WORDS]
-    if not any(sign.isalnum() for sign in words):
-        raise UnknownName("There is nothing to go by in that.", "Say what you do, and what bothers you.")
-    raise MissingTool("What sentences mean cannot be judged yet.", "Choose a preset instead (p).")
+    if not any(sign.isalpha() for sign in words):
+        raise UnknownName("There are no words in that.", "Say what you do, and what bothers you.")
+    from schedtui.backend.library.intents import classify
 
-
-def why(reading: Reading, proposal: Proposal | SchedtuiError, sure: bool) -> str:
-    """The reason in a sentence or two: what the words sound like, and why this policy."""
-    sounds = f"It sounds like “{reading.example}”"
-    if not sure:
-        sounds += ", but not clearly so"
-    if isinstance(proposal, SchedtuiError):
-        return f"{sounds}."
-    return f"{sounds}. {proposal.reason}".strip()
-
-
-def proposal_for(library: Library, reading: Reading) -> Proposal:
-    """The first policy of the goal's preset that can run here. Raises UnknownName."""
-    return resolve(library, reading.preset, {})
+    intent = classify(words)
+    best = intent.candidates[0]
+    readings = [
+        Reading(preset=preset.id, score=each.score, example=each.example)
+        for each in intent.candidates
+        if (preset := library.preset_for(each.class_id))
+    ]
+    if not readings or (intent.sure and library.preset_for(best.class_id) is None):
+        raise UnknownName(
+            f"It sounds like “{best.example}”, and the library has no preset for that.",
+            "Choose one that it has: schedtui presets.",
+        )
+    return Answer(words=words, sure=intent.sure, readings=tuple(readings[: 1 if intent.sure else 2]))
