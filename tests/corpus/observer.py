@@ -126,8 +126,9 @@ LAST_CPU = (os.cpu_count() or 1) - 1
 
 PARTS: dict[str, dict[str, Work]] = {
     "hogs": {f"hog {i}": burn for i in range(6)},
-    "one-hog": {"hog 0": burn},
+    "hog-on-cpu-0": {"hog 0": pinned(0)},
     "crowd": {f"crowd {i}": burn for i in range(30)},
+    "throng": {f"throng {i}": burn for i in range(100)},
     "named": dict.fromkeys(("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"), burn),
     "nice": {"low": burn_niced, "high": burn_raised},
     "low": {"low": burn_niced},

@@ -43,7 +43,7 @@ s32 BPF_STRUCT_OPS(timer_not_rearmed_select_cpu, struct task_struct *p, s32 prev
 
 void BPF_STRUCT_OPS(timer_not_rearmed_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	scx_bpf_dsq_insert(p, SHARED_DSQ, 200 * NSEC_PER_MSEC, enq_flags);
+	scx_bpf_dsq_insert(p, SHARED_DSQ, 400 * NSEC_PER_MSEC, enq_flags);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(timer_not_rearmed_init)
