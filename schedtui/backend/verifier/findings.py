@@ -1,4 +1,4 @@
-"""Findings quote what they judge, which may be hostile: here it becomes text of sane length that a terminal may show."""
+"""Findings quote what they judge, which may be hostile: here it becomes text of sane length that terminals may show."""
 
 from __future__ import annotations
 
