@@ -18,6 +18,7 @@ MARK = "SCHEDTUI STRESS "
 TESTS: dict[str, str] = {
     "crowd": "more programs than CPUs",
     "pinned": "programs bound to a CPU",
+    "room": "fewer programs than CPUs",
     "even": "one program for each CPU",
     "switches": "two programs that take turns",
     "locks": "threads that share a lock",
