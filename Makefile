@@ -2,6 +2,7 @@
 # make test     everything that CI runs, the lab included (15 minutes at most on two cores)
 # make check    the same without the lab (one minute)
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
+# make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
 # make screenshot  draw the README's picture anew, from one of the recordings
 
@@ -13,7 +14,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: run setup test check lint bench soak recordings screenshot clean
+.PHONY: run setup test check lint bench soak mutations recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -60,6 +61,9 @@ bench: setup
 
 soak: setup
 	$(PYTEST) -m soak --timeout=3600
+
+mutations: setup
+	$(BIN)/python -m tests.corpus.mutations
 
 recordings: setup
 	$(BIN)/python -m tests.recordings.make
