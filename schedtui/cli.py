@@ -16,9 +16,11 @@ import click
 
 from schedtui import __version__
 from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
+from schedtui.commands.ask import ask
 from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
+from schedtui.commands.verify import verify
 from schedtui.console import (
     NOT_DONE,
     NOT_RUN,
@@ -60,6 +62,10 @@ def cli(context: click.Context, machine: str, theme: str | None) -> None:
     context.obj = machine
     if context.invoked_subcommand is None:
         context.exit(run_app(machine, theme))
+
+
+cli.add_command(ask)
+cli.add_command(verify)
 
 
 @cli.command()

@@ -73,6 +73,12 @@ class Console:
         if not self.json:
             print(words, file=sys.stderr, flush=True)
 
+    def tell(self, words: str) -> None:
+        """A part of the result, as soon as it is known; in JSON it comes with the rest."""
+        self._clear()
+        if not self.json:
+            print(words, flush=True)
+
     def result(self, data: dict[str, Any], words: str) -> None:
         """What came out."""
         self._clear()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from schedtui.backend.answer import Answer
 
 EXAMPLES = (
-    "my game stutters while I record it",
-    "builds are slow, and the desktop freezes meanwhile",
+    "my game stutters when the browser is open",
+    "the desktop freezes while something compiles",
     "the sound crackles when a page loads",
     "one of my forty jobs takes much longer than the others",
     "the battery should last longer",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -49,14 +48,11 @@ def look_up(policy: Policy) -> Known:
 
 
 def _reports(policy: Policy) -> tuple[Report, ...]:
-    from schedtui.backend.bpf.compiler import compile_bpf
+    from schedtui.backend.deploy import compiled
     from schedtui.backend.verifier import reports
-    from schedtui.backend.verifier.sandbox import compile_sandboxed
 
     with contextlib.suppress(SchedtuiError):
-        source = Path(policy.source)
-        obj = compile_bpf(source) if policy.origin == "built-in" else compile_sandboxed(source)
-        found = reports.of(hashlib.sha256(obj).hexdigest())
+        found = reports.of(hashlib.sha256(compiled(policy)).hexdigest())
         return tuple(report for report in found if not report.settings)
     return ()
 

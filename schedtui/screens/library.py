@@ -71,9 +71,11 @@ class LibraryChoices:
             if all(word in _all_words(policy) for word in wanted)
         ]
 
-    def show_found(self, matches: Sequence[Match]) -> None:
-        """What a search found, the best first."""
-        self._found = [(match.policy.name, match.why or match.policy.summary) for match in matches]
+    def show_found(self, words: str, matches: Sequence[Match]) -> None:
+        """What a search found, the best first; but whose title is being typed comes before all."""
+        wanted = words.lower()
+        ordered = sorted(matches, key=lambda each: wanted not in f"{each.policy.title} {each.policy.name}".lower())
+        self._found = [(match.policy.name, match.why or match.policy.summary) for match in ordered]
 
     def entries(self) -> list[Entry]:
         """By origin, or the best match first."""
@@ -205,7 +207,7 @@ class LibraryScreen(QuestionChooser):
     def on_library_screen_found(self, message: Found) -> None:
         """Show what was found, if it is still what is asked for."""
         if message.words == self.words:
-            self._shelf.show_found(message.matches)
+            self._shelf.show_found(message.words, message.matches)
             self._show_matches()
 
     @on(Input.Changed, "#question")

@@ -34,6 +34,8 @@ FIGURES = {
     "fairness_of_equals": "equal shares for equals (1 is best)",
     "fairness_by_weight": "shares by nice level (1 is best)",
     "work_per_s": "work done in a second",
+    "wakeup_to_idle_p99_us": "the same while CPUs are idle (p99)",
+    "cpu_time_percent": "CPU time that programs got",
     "cpus_used_percent": "CPU time used when all could be busy",
     "round_trip_us": "two programs that take turns, a round",
     "handoff_us": "handing on a lock",
