@@ -102,8 +102,7 @@ class Store:
         where = "WHERE policy = :policy " if policy is not None else ""
         query = f"SELECT * FROM outcome {where}ORDER BY time DESC, id DESC LIMIT :limit"
         with self._opened() as connection:
-            rows = connection.execute(query, {"policy": policy, "limit": limit}).fetchall()
-        return [_outcome_of(row) for row in rows]
+            return [_outcome_of(row) for row in connection.execute(query, {"policy": policy, "limit": limit})]
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

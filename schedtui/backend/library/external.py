@@ -32,7 +32,7 @@ _NOBODY = 65534
 """Whom root asks as."""
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)*\S*)")
 _OPTION = re.compile(
-    r"^ {1,8}(?:-(?P<short>\w)(?=[\s,]|$),? ?)?(?:--(?P<long>[\w-]+))?(?P<value>[ =]\[?=?<?[A-Z][A-Z0-9_-]*>?\]?)?"
+    r"^ {1,8}(?:-(?P<short>\w)(?=[\s,]|$),? ?)?(?:--(?P<long>[\w-]+))?(?P<value>(?:[ =]|\[=)<?[A-Z][A-Z0-9_-]*>?\]?)?"
     r"(?:\.\.\.)?(?P<rest>\s{2,}\S.*|\s*)$"
 )
 _DEFAULT = re.compile(r"[\[(]default:? +\"?([^\]\")]+)")

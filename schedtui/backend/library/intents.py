@@ -71,7 +71,7 @@ class Classifier:
         frequency = Counter(piece for each in pieces for piece in each)
         self._column = {piece: column for column, piece in enumerate(frequency)}
         self._rarity = np.log((1 + len(pieces)) / (1 + np.array(list(frequency.values()))))
-        self._spelling = self._spelled(self._sentences)
+        self._spelling = np.ascontiguousarray(self._spelled(self._sentences).T)
         self._nearness = self._near(self._sentences)
         wanted = np.eye(len(self._classes))[self._class_of] * 2 - 1
         self._smoothed = self._nearness + _SMOOTHING * np.eye(len(self._sentences))
@@ -113,8 +113,13 @@ class Classifier:
 
     def _near(self, sentences: tuple[str, ...] | list[str]) -> NDArray[np.float64]:
         meaning = self._around_centre(embed(sentences)) @ self._vectors.T
-        spelling = self._spelled(sentences) @ self._spelling.T
+        spelling = np.stack([self._near_in_spelling(row) for row in self._spelled(sentences)])
         return np.asarray(np.exp(_SHARPNESS * (meaning - 1)) + _SPELLING_WEIGHT * spelling, dtype=np.float64)
+
+    def _near_in_spelling(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        """With the few pieces that the sentence has, out of thousands."""
+        there = np.flatnonzero(row)
+        return np.asarray(row[there] @ self._spelling[there])
 
     def _around_centre(self, vectors: Vectors) -> Vectors:
         """Without what all examples have in common, which tells nothing apart."""
