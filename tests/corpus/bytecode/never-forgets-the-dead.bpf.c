@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Keeps its notes in a table by process id and never strikes a process out that has ended. When the table is full,
- * new processes wait behind all that are noted.
+ * a new process cannot be noted, and is left out.
  */
 #include <schedtui.bpf.h>
 
@@ -9,7 +9,6 @@ char _license[] SEC("license") = "GPL";
 
 #define SHARED_DSQ 1
 #define MOST_TASKS 128
-#define HOUR_NS (3600 * NSEC_PER_SEC)
 
 UEI_DEFINE(uei);
 
@@ -25,13 +24,13 @@ u64 nr_refused;
 void BPF_STRUCT_OPS(never_forgets_the_dead_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	s32 pid = p->pid;
-	u64 ran = p->se.sum_exec_runtime, turn = scx_bpf_now();
+	u64 ran = p->se.sum_exec_runtime;
 
 	if (bpf_map_update_elem(&seen, &pid, &ran, BPF_ANY)) {
 		count(nr_refused);
-		turn += HOUR_NS;
+		return;
 	}
-	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, turn, enq_flags);
+	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
 	kick_idle_cpu(p);
 }
 
