@@ -30,6 +30,11 @@ NOT_ACCEPTED_BY_A_KERNEL = {
     "not-an-object",
     "wrong-architecture",
     "no-btf",
+    "guest-died",
+    "hotplug-hangs",
+    "kernel-helped",
+    "not-this-kernel",
+    "restarts-at-hotplug",
 }
 """Rules about what no kernel would load, or that is nothing to load: their own tests break them."""
 
