@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -30,9 +31,11 @@ HEADER = "#include <schedtui.bpf.h>\n"
 SECRET = "root:x:0:0:the-secret"
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture
@@ -260,7 +263,7 @@ def test_without_bubblewrap_nothing_is_compiled(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "bin" / "clang").symlink_to(compiler.find_clang().path)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(MissingTool, match="bubblewrap is not installed") as caught:
-        check_source(FAIR)
+        check_text("policy.bpf.c", b"int without_bubblewrap;\n")
     assert "bubblewrap" in caught.value.remedy
 
 
@@ -276,7 +279,7 @@ def test_where_no_room_can_be_made_nothing_is_compiled(tmp_path: Path, monkeypat
     refused.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(MissingTool, match="No sandbox") as caught:
-        check_source(FAIR)
+        check_text("policy.bpf.c", b"int without_a_room;\n")
     assert "user namespaces" in caught.value.remedy
     assert "No permissions" in caught.value.details
 
