@@ -33,7 +33,9 @@ class QuestionChooser(PolicyChooser):
 
     def compose_question(self) -> ComposeResult:
         """The line."""
-        yield Input(placeholder=self.hint, id="question", compact=True, max_length=LONGEST_WORDS)
+        line = Input(placeholder=self.hint, id="question", compact=True, max_length=LONGEST_WORDS)
+        line.cursor_blink = False
+        yield line
 
     @property
     def question(self) -> Input:
