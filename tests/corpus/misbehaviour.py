@@ -84,8 +84,10 @@ def corpus() -> list[BadPolicy]:
     return msgspec.convert(rows, list[BadPolicy])
 
 
-def observe(policy: BadPolicy) -> Seen | None:
-    """Run it in a guest of its own, under its load. None: the guest did not live through it, or we did not load it.
+def observe(policy: BadPolicy, instead: Path | None = None) -> Seen | None:
+    """Run it, or another source ``instead``, in a guest of its own under its load.
+
+    None: the guest did not live through it, or we did not load it.
 
     Raises LoadRejected when the kernel's verifier does not accept it.
     """
@@ -99,7 +101,7 @@ def observe(policy: BadPolicy) -> Seen | None:
         observer.start()
         assert until(lambda: machine.run(["test", "-e", _READY], 10).exit_code == 0, 60), outputs
         try:
-            machine.load(policy.name.replace("-", "_"), compile_bpf(policy.source), {})
+            machine.load(policy.name.replace("-", "_"), compile_bpf(instead or policy.source), {})
         except LoadRejected as error:
             if "threw" not in str(error):  # thrown out at once is what the observer is to see
                 raise

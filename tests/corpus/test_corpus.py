@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Report, Stage
 from schedtui.backend.verifier import child, source
 from schedtui.backend.verifier.rules import RULES
@@ -22,6 +25,8 @@ SOURCES = [name for name, each in CORPUS.items() if each.stage == "source"]
 KERNEL = [name for name, each in CORPUS.items() if each.stage == "kernel"]
 PROVEN_IN_EVERY_TEST = ["forgets-forked", "queue-never-created", "leaks-kernel-memory"]
 JUDGED_IN_EVERY_TEST = ["waits-for-a-full-batch"]
+OF_DEGREE = {"late", "idle", "unfair", "waits", "memory", "forks-fail", "refused"}
+"""Claims that a number decides, so that it must be shown that it is not always so."""
 NOT_ACCEPTED_BY_A_KERNEL = {
     "does-not-compile",
     "too-large",
@@ -81,6 +86,15 @@ def is_as_bad_as_said(name: str) -> None:
     """Raises LoadRejected when the kernel does not accept it."""
     seen = observe(CORPUS[name])
     assert misbehaves(CORPUS[name], seen), seen
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", [name for name, each in CORPUS.items() if each.shows in OF_DEGREE])
+def test_a_sound_policy_does_not_show_what_a_bad_one_does_under_the_same_load(name: str) -> None:
+    seen = observe(CORPUS[name], Path(load_library().policy("fair").source))
+    assert seen
+    assert seen.state == "enabled"
+    assert not misbehaves(CORPUS[name], seen), seen
 
 
 @pytest.mark.lab
