@@ -51,12 +51,11 @@ class Bound(NamedTuple):
         return "error" if value > self.error else "warning" if value > self.warning else None
 
 
-WAKEUP_P99_US = Bound(150_000, 600_000)
-"""Beside EEVDF's a multiple is needed too: a slow computer is no fault of the policy."""
-WAKEUP_TIMES = Bound(8, 20)
-ROOM_P99_US = Bound(60_000, 120_000)
-"""Where a CPU is idle for whoever wakes up."""
-ROOM_TIMES = Bound(6, 10)
+WAKEUP_US = {"p99": Bound(150_000, 400_000), "p50": Bound(80_000, 150_000)}
+"""How long a task that wakes up waits in a crowd. A multiple of EEVDF's is needed too: a slow computer is no fault."""
+ROOM_US = {"p99": Bound(60_000, 120_000), "p50": Bound(30_000, 60_000)}
+"""The same where a CPU is idle for whoever wakes up."""
+WAKEUP_TIMES = Bound(6, 10)
 THROUGHPUT = Bound(0.7, 0.45)
 """CPU time that hogs get, of EEVDF's. Their work would tell of the computer's other work, too."""
 JOBS = Bound(0.2, 0.08)
@@ -101,7 +100,7 @@ def is_doubtful(found: Iterable[Finding], policy: Iterable[Result]) -> bool:
     """Whether a second measurement should tell chance from fault: something was found that a busy computer can bring
     about by itself, or wake-ups were slow that such a computer can hide by making the kernel's own as slow.
     """
-    slow = any(_bound_of_wakeups(each.test).above(each.wakeup_p99_us) for each in policy)
+    slow = any(_bounds_of_wakeups(each)["p99"].above(each.wakeup_p99_us) for each in policy)
     return slow or any(each.rule in _COMPARED and each.severity != "note" for each in found)
 
 
@@ -127,8 +126,8 @@ def _merit(result: Result) -> float:
     return result.best_per_s
 
 
-def _bound_of_wakeups(test: str) -> Bound:
-    return ROOM_P99_US if test == "room" else WAKEUP_P99_US
+def _bounds_of_wakeups(result: Result) -> dict[str, Bound]:
+    return ROOM_US if result.test == "room" else WAKEUP_US
 
 
 def figures(own: Iterable[Result], policy: Iterable[Result]) -> dict[str, float]:
@@ -279,9 +278,9 @@ def _waits(result: Result, task: Task) -> Finding:
 
 def _about_speed(result: Result, beside: Result) -> Iterator[Finding]:
     if result.test == "room":
-        yield from _about_wakeups(result, beside, ROOM_TIMES)
+        yield from _about_wakeups(result, beside)
     elif result.test == "crowd":
-        yield from _about_wakeups(result, beside, WAKEUP_TIMES)
+        yield from _about_wakeups(result, beside)
         yield from _about_shares(result, beside)
         yield from _slower(
             "low-throughput", THROUGHPUT, result, (_cpu_share(result), _cpu_share(beside)), "Programs that compute got"
@@ -303,19 +302,30 @@ def _about_speed(result: Result, beside: Result) -> Iterator[Finding]:
         yield from _slower("low-throughput", JOBS, result, rates, "Those that start short programs did")
 
 
-def _about_wakeups(result: Result, beside: Result, as_many_times: Bound) -> Iterator[Finding]:
-    if not (result.wakeups and beside.wakeups):
+def _both(one: Severity | None, other: Severity | None) -> Severity | None:
+    """The milder of two."""
+    return None if one is None or other is None else "warning" if "warning" in (one, other) else "error"
+
+
+def _about_wakeups(result: Result, beside: Result) -> Iterator[Finding]:
+    waits = {"p99": result.wakeup_p99_us, "p50": result.wakeup_p50_us}
+    own = {"p99": beside.wakeup_p99_us, "p50": beside.wakeup_p50_us}
+    times = {name: waits[name] / max(own[name], 1000) for name in waits}
+    severities = {
+        _both(bound.above(waits[name]), WAKEUP_TIMES.above(times[name])): name
+        for name, bound in _bounds_of_wakeups(result).items()
+    }
+    severity = next((each for each in ("error", "warning") if each in severities), None)
+    if not (severity and result.wakeups and beside.wakeups):
         return
-    times = result.wakeup_p99_us / max(beside.wakeup_p99_us, 1000)
-    severities = _bound_of_wakeups(result.test).above(result.wakeup_p99_us), as_many_times.above(times)
-    if None in severities:
-        return
+    name = severities[severity]
+    often = "as a rule (median)" if name == "p50" else "now and then (p99)"
     yield Finding(
         rule="slow-wakeups",
-        severity="error" if severities == ("error", "error") else "warning",
+        severity=severity,
         place=TESTS[result.test],
-        meaning=f"A program that wakes up waits {result.wakeup_p99_us / 1000:.0f} ms for a CPU now and then (p99), "
-        f"{times:.0f} times as long as under the kernel's own scheduler: typing, sound and video would stutter.",
+        meaning=f"A program that wakes up waits {waits[name] / 1000:.0f} ms for a CPU {often}, {times[name]:.0f} times "
+        "as long as under the kernel's own scheduler: typing, sound and video would stutter.",
         remedy=(
             "Kick an idle CPU when a task is queued: scx_bpf_pick_idle_cpu() and scx_bpf_kick_cpu()."
             if result.test == "room"

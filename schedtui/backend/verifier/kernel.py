@@ -354,10 +354,11 @@ def _about_counters(rejected: int, events: dict[str, int]) -> Iterator[Finding]:
     if rejected:
         yield Finding(
             rule="tasks-refused",
-            severity="warning",
+            severity="error",
             place="init_task",
-            meaning=f"The policy refused {rejected} tasks; they stay with the kernel's own scheduler.",
-            remedy="Set p->scx.disallow only for tasks that really must not be scheduled by it.",
+            meaning=f"The policy refused {rejected} tasks; they stay with the kernel's own scheduler, which comes "
+            "before it: a few of them can keep all others from running.",
+            remedy="Leave p->scx.disallow alone.",
         )
     told = [
         f"{events[name]} times: {words}" for name, (few, words) in _TOLD_EVENTS.items() if events.get(name, 0) > few
