@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The longer a task slept, the longer it waits: the time of its sleep is added to its turn, up to a second.
+ * The longer a task slept, the longer it waits: the time of its sleep is added to its turn a hundredfold, up to
+ * three seconds.
  */
 #include <schedtui.bpf.h>
 
@@ -32,7 +33,7 @@ void BPF_STRUCT_OPS(punishes_sleep_enqueue, struct task_struct *p, u64 enq_flags
 	u64 turn = scx_bpf_now();
 
 	if (rest) {
-		turn += min(rest->ns * 20, NSEC_PER_SEC);
+		turn += min(rest->ns * 100, 3 * NSEC_PER_SEC);
 		rest->ns = 0;
 	}
 	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, turn, enq_flags);
