@@ -43,5 +43,5 @@ SCX_OPS_DEFINE(kicks_everyone_ops,
 	.dispatch = (void *)kicks_everyone_dispatch,
 	.init = (void *)kicks_everyone_init,
 	.exit = (void *)kicks_everyone_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "kicks_everyone");

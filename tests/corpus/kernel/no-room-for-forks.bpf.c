@@ -47,5 +47,5 @@ SCX_OPS_DEFINE(no_room_for_forks_ops,
 	.init_task = (void *)no_room_for_forks_init_task,
 	.init = (void *)no_room_for_forks_init,
 	.exit = (void *)no_room_for_forks_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "no_room_for_forks");

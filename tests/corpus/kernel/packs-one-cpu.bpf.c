@@ -43,5 +43,5 @@ SCX_OPS_DEFINE(packs_one_cpu_ops,
 	.dispatch = (void *)packs_one_cpu_dispatch,
 	.init = (void *)packs_one_cpu_init,
 	.exit = (void *)packs_one_cpu_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "packs_one_cpu");

@@ -45,5 +45,5 @@ SCX_OPS_DEFINE(refuses_every_other_ops,
 	.init_task = (void *)refuses_every_other_init_task,
 	.init = (void *)refuses_every_other_init,
 	.exit = (void *)refuses_every_other_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "refuses_every_other");

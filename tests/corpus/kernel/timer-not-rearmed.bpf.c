@@ -75,5 +75,5 @@ SCX_OPS_DEFINE(timer_not_rearmed_ops,
 	.dispatch = (void *)timer_not_rearmed_dispatch,
 	.init = (void *)timer_not_rearmed_init,
 	.exit = (void *)timer_not_rearmed_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "timer_not_rearmed");

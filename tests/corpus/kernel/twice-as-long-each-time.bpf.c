@@ -55,5 +55,5 @@ SCX_OPS_DEFINE(twice_as_long_each_time_ops,
 	.dispatch = (void *)twice_as_long_each_time_dispatch,
 	.init = (void *)twice_as_long_each_time_init,
 	.exit = (void *)twice_as_long_each_time_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "twice_as_long_each_time");

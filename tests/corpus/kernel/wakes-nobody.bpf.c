@@ -42,5 +42,5 @@ SCX_OPS_DEFINE(wakes_nobody_ops,
 	.dispatch = (void *)wakes_nobody_dispatch,
 	.init = (void *)wakes_nobody_init,
 	.exit = (void *)wakes_nobody_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "wakes_nobody");

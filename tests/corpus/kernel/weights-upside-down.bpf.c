@@ -38,5 +38,5 @@ SCX_OPS_DEFINE(weights_upside_down_ops,
 	.dispatch = (void *)weights_upside_down_dispatch,
 	.init = (void *)weights_upside_down_init,
 	.exit = (void *)weights_upside_down_exit,
-	.timeout_ms = 2000,
+	.timeout_ms = 5000,
 	.name = "weights_upside_down");
