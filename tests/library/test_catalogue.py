@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from schedtui.backend.errors import BadTunable, UnknownName
 from schedtui.backend.library.catalogue import Library, check_settings, load_library, range_of
+from schedtui.paths import shipped
 
 POLICY = """\
 name = "plain"
@@ -98,7 +100,7 @@ def test_a_sound_library_has_no_problems_and_keeps_the_order_of_its_presets(fold
 
 
 def test_the_library_that_ships_is_sound_and_leads_back_to_the_kernels_own_scheduler() -> None:
-    library = load_library()
+    library = load_library(shipped("library"))
     assert library.problems == []
     assert {"fair", "fifo", "interactive", "longest-first"} <= set(library.policies)
     assert library.preset("default").choices == ()
@@ -245,3 +247,123 @@ def test_a_misspelt_tunable_leads_to_the_near_one(folder: Path) -> None:
     with pytest.raises(BadTunable) as caught:
         check_settings(load_library(folder).policy("plain"), {"slce_us": 1000})
     assert "“slice_us”" in caught.value.remedy
+
+
+EXTERNAL = """\
+name = "scx_toy"
+title = "toy"
+summary = "A toy."
+description = "Long."
+binary = "scx_toy"
+for_whom = ["children"]
+
+[[mode]]
+goal = "gaming"
+flags = ["--fast"]
+reason = "Fast."
+
+[[tunable]]
+name = "slice-us"
+description = "How long."
+cost = "Others wait."
+default = 3000
+minimum = 100
+maximum = 100000
+"""
+
+
+def add_external(folder: Path, text: str = EXTERNAL) -> Path:
+    """Write an external scheduler's entry."""
+    (folder / "scx_toy").mkdir()
+    path = folder / "scx_toy" / "policy.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_external_scheduler_has_a_program_and_modes_instead_of_a_source(folder: Path) -> None:
+    add_external(folder)
+    library = load_library(folder)
+    policy = library.policy("scx_toy")
+    assert library.problems == []
+    assert (policy.origin, policy.binary, policy.source) == ("external", "scx_toy", "")
+    assert [(each.goal, each.flags) for each in policy.modes] == [("gaming", ("--fast",))]
+    assert list(library.loadable()) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ('goal = "gaming"', 'goal = "fun"', 9, "goal “fun” is none of"),
+        ('binary = "scx_toy"', 'binary = "/bin/sh"', 5, "not the name of a program"),
+        ('binary = "scx_toy"', 'binary = ""', 5, "needs either a source or"),
+        ('binary = "scx_toy"', 'binary = "scx_toy"\nsource = "x.bpf.c"', 5, "needs either a source or"),
+        ('name = "slice-us"', 'name = "--slice-us"', 14, "leave out the dashes"),
+        ('flags = ["--fast"]', 'flags = "--fast"', 10, "Expected `array`"),
+        (
+            "[[tunable]]",
+            '[[mode]]\ngoal = "gaming"\nflags = []\nreason = ""\n\n[[tunable]]',
+            14,
+            "two modes for gaming",
+        ),
+    ],
+)
+def test_a_damaged_external_entry_is_named_with_file_and_line(
+    folder: Path, old: str, new: str, where: int, what: str
+) -> None:
+    path = add_external(folder, EXTERNAL.replace(old, new, 1))
+    library = load_library(folder)
+    assert only_problem(library).startswith(f"{path}:{where}: ")
+    assert what.replace("`", "") in only_problem(library)
+    assert list(library.policies) == ["plain"]
+
+
+def test_a_policy_of_ours_has_no_modes(folder: Path) -> None:
+    path = folder / "plain" / "policy.toml"
+    path.write_text(POLICY + '\n[[mode]]\ngoal = "gaming"\nflags = []\nreason = "None."\n')
+    assert "only an external scheduler has modes" in load_library(folder).problems[0]
+
+
+def test_a_note_beside_the_entry_is_part_of_it(folder: Path) -> None:
+    (folder / "plain" / "NOTE.md").write_text("# How it decides\nIn turn.\n")
+    assert load_library(folder).policy("plain").note == "# How it decides\nIn turn."
+
+
+def test_a_note_that_is_no_text_is_named(folder: Path) -> None:
+    (folder / "plain" / "NOTE.md").write_bytes(b"\xff")
+    assert "NOTE.md is not UTF-8 text" in load_library(folder).problems[0]
+
+
+def test_a_user_adds_policies_in_the_data_directory(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "policies").mkdir(parents=True)
+    add_policy(data / "policies", "mine", POLICY.replace("plain", "mine"))
+    add_external(data / "policies")
+    library = load_library(folder, data)
+    assert library.problems == []
+    assert library.policy("mine").origin == "user"
+    assert library.policy("scx_toy").origin == "user"
+
+
+@pytest.mark.parametrize("name", ["plain", "smooth"])
+def test_a_user_cannot_take_the_name_of_what_ships(folder: Path, tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    (data / "policies").mkdir(parents=True)
+    path = add_policy(data / "policies", name, POLICY.replace("plain", name).replace("in turn", "otherwise"))
+    library = load_library(folder, data)
+    assert only_problem(library).startswith(f"{path}:1: “{name}” is already the name")
+    assert library.policy("plain").summary == "Runs tasks in turn."
+
+
+def test_an_entry_that_is_no_file_holds_nothing_up(folder: Path) -> None:
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe" / "policy.toml")
+    (folder / "place" / "policy.toml").mkdir(parents=True)
+    problems = load_library(folder).problems
+    assert len(problems) == 2
+    assert all("is not a file" in each for each in problems)
+
+
+def test_an_entry_that_is_far_too_large_is_not_read(folder: Path) -> None:
+    with add_policy(folder, "huge", POLICY).open("ab") as file:
+        file.truncate(1 << 40)
+    assert "too large" in only_problem(load_library(folder))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from schedtui.backend.deploy import resolve
-from schedtui.backend.errors import BadTunable, UnknownName
+from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
 from schedtui.backend.library.catalogue import Library, load_library
-from tests.library.test_catalogue import POLICY, PRESETS, add_policy
+from tests.library.test_catalogue import POLICY, PRESETS, add_external, add_policy
 
 
 @pytest.fixture
@@ -68,3 +68,42 @@ def test_a_name_that_is_neither_leads_to_the_near_one(library: Library) -> None:
     with pytest.raises(UnknownName) as caught:
         resolve(library, "smoth")
     assert "“smooth”" in caught.value.remedy
+
+
+def external_first(tmp_path: Path) -> Library:
+    """A preset whose best choice is a program of others."""
+    add_policy(tmp_path, "plain", POLICY)
+    add_external(tmp_path)
+    better = '[[preset.choice]]\npolicy = "scx_toy"\nreason = "Best."\n\n[[preset.choice]]\npolicy = "plain"'
+    (tmp_path / "presets.toml").write_text(PRESETS.replace('[[preset.choice]]\npolicy = "plain"', better))
+    return load_library(tmp_path)
+
+
+def test_an_external_scheduler_that_is_not_installed_is_passed_over_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    proposal = resolve(external_first(tmp_path), "smooth")
+    assert proposal.policy is not None
+    assert proposal.policy.name == "plain"
+    assert proposal.reason == "It is there. (scx_toy is not installed: so plain.)"
+
+
+def test_an_external_scheduler_that_is_installed_is_passed_over_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "scx_toy"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho '      --fast'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert "does not start other programs" in resolve(external_first(tmp_path), "smooth").reason
+
+
+def test_a_preset_that_only_others_serve_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    add_external(tmp_path)
+    (tmp_path / "presets.toml").write_text(PRESETS.replace('policy = "plain"', 'policy = "scx_toy"', 1))
+    (tmp_path / "presets.toml").write_text((tmp_path / "presets.toml").read_text().replace("{ slice_us = 1000 }", "{}"))
+    with pytest.raises(NotPermitted, match="scx_toy is not installed"):
+        resolve(load_library(tmp_path), "smooth")

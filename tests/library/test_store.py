@@ -60,7 +60,9 @@ def test_outcomes_of_a_policy_come_newest_first(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"this is no database at all, but a text" * 50, b"", b"SQLite format 3\0" + b"\xff" * 5000]
+    "content",
+    [b"this is no database at all, but a text" * 50, b"", b"SQLite format 3\0" + b"\xff" * 5000],
+    ids=["text", "empty", "half"],
 )
 def test_a_damaged_file_is_moved_aside_and_told(store: Store, content: bytes) -> None:
     store.path.parent.mkdir()

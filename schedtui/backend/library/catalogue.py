@@ -419,7 +419,8 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], str]:
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"line (\d+)", str(error))
         what = re.sub(r" \(at .*\)", "", str(error))
-        raise _Wrong(f"is not TOML: {what}", int(place[1]) if place else 0) from error
+        end = max(len(text.splitlines()), 1)
+        raise _Wrong(f"is not TOML: {what}", int(place[1]) if place else end) from error
 
 
 def _read_text(path: Path) -> str:

@@ -111,7 +111,7 @@ class Generated:
         self._become(name, "retired")
 
     def diff(self, name: str, old: str = "", new: str = "") -> str:
-        """What changed from version ``old`` to ``new``, as a unified diff; by default, in the last change of its content.
+        """What changed from version ``old`` to ``new``, as a unified diff; by default, in the last new version.
 
         Raises UnknownName for a policy or a version that there is not.
         """

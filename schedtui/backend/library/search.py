@@ -1,4 +1,4 @@
-"""Find policies by what they are for, in words: nearest sentences of their entries, by meaning.
+"""Find policies by what they are for, in words: the nearest sentences of their entries, and the presets for such words.
 
 The vectors lie in an index in the cache directory, made anew whenever an entry changes; it can be deleted at any
 time. What a policy did on this computer moves it up or down among those that are about as near. Python's own sqlite3
@@ -8,9 +8,11 @@ is often built without extensions; apsw brings its SQLite along. To be imported 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,7 @@ from msgspec import Struct
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library import history
 from schedtui.backend.library.catalogue import Library
+from schedtui.backend.library.intents import classify
 from schedtui.backend.library.vectors import DIMENSIONS, Vectors, embed
 from schedtui.backend.model import Policy
 from schedtui.backend.store import Outcome, Store
@@ -31,6 +34,14 @@ from schedtui.paths import cache_dir
 _FORMAT = "schedtui search 2"
 _NEAREST = 200
 _HISTORY_WEIGHT = 0.1
+_PRESET_WEIGHT = 0.5
+_PER_RANK = 0.85
+"""What the second choice of a preset is worth beside the first, the third beside the second."""
+_LIKE = 0.8
+"""How like a name a word must be, by difflib, to be a slip of it."""
+_COMMON = 3
+"""A sentence that so many entries share tells none of them apart."""
+_AGAINST = "Not for: "
 _WORD = re.compile(r"[a-z0-9]+")
 _LONGEST_WORDS = 500
 
@@ -58,7 +69,7 @@ class Search:
 
     def __init__(self, library: Library, *, folder: Path | None = None, store: Store | None = None) -> None:
         self._library = library
-        self._passages = [passage for policy in library.policies.values() for passage in _passages(policy)]
+        self._passages = _telling([each for policy in library.policies.values() for each in _passages(policy)])
         self._index = (folder or cache_dir() / "search") / "library.sqlite"
         self._store = store or Store()
         self._connection: apsw.Connection | None = None
@@ -72,24 +83,37 @@ class Search:
         if not _WORD.search(words.lower()):
             listed = [_match(policy, 0.0, policy.summary, known) for policy in self._library.policies.values()]
             return listed[:limit]
-        near = self._near(words[:_LONGEST_WORDS])
-        matches = [
-            self._judged(policy, near.get(policy.name, []), words, known) for policy in self._library.policies.values()
-        ]
+        words = words[:_LONGEST_WORDS]
+        near, served = self._near(words), self._served(words)
+        matches = []
+        for policy in self._library.policies.values():
+            score, why = self._judged(policy, near.get(policy.name, []))
+            bonus, reason = served.get(policy.name, (0.0, ""))
+            if bonus > score or (bonus and why.startswith(_AGAINST)):
+                why = reason
+            score += bonus + _named(policy, words) + _HISTORY_WEIGHT * history.standing(known.get(policy.name, []))
+            matches.append(_match(policy, score, why, known))
         return sorted(matches, key=lambda each: -each.score)[:limit]
 
-    def _judged(
-        self, policy: Policy, near: list[tuple[float, _Passage]], words: str, known: dict[str, list[Outcome]]
-    ) -> Match:
+    def _judged(self, policy: Policy, near: list[tuple[float, _Passage]]) -> tuple[float, str]:
+        """How far its entry fits, and by which sentence; one that warns counts against it."""
         fits = [(score, each.text) for score, each in near if each.kind == "for"]
         warns = [(score, each.text) for score, each in near if each.kind == "not-for"]
         score, why = max(fits, default=(0.0, policy.summary))
         against, warning = max(warns, default=(0.0, ""))
         if against > score:
-            score, why = 2 * score - against, f"Not for: {warning}"
-        score += _named(policy, words)
-        score += _HISTORY_WEIGHT * history.standing(known.get(policy.name, []))
-        return _match(policy, score, why, known)
+            return 2 * score - against, f"{_AGAINST}{warning}"
+        return score, why
+
+    def _served(self, words: str) -> dict[str, tuple[float, str]]:
+        """For the policies of the presets that such words ask for: how much they gain, and the preset's reason."""
+        found: dict[str, tuple[float, str]] = {}
+        for each in classify(words).candidates[:2]:
+            preset = self._library.preset_for(each.class_id)
+            for rank, choice in enumerate(preset.choices if preset else ()):
+                gain = _PRESET_WEIGHT * each.score * _PER_RANK**rank
+                found[choice.policy] = max(found.get(choice.policy, (0.0, "")), (gain, choice.reason))
+        return found
 
     def _known(self) -> dict[str, list[Outcome]]:
         found: dict[str, list[Outcome]] = {}
@@ -147,11 +171,15 @@ def _match(policy: Policy, score: float, why: str, known: dict[str, list[Outcome
 
 def _passages(policy: Policy) -> Iterator[_Passage]:
     about = [policy.summary, *_sentences(policy.description), *policy.for_whom, *(each.reason for each in policy.modes)]
-    about += [each.description for each in policy.tunables]
     for text in about:
         yield _Passage(policy.name, "for", text)
     for text in (*policy.not_for, *policy.limits):
         yield _Passage(policy.name, "not-for", text)
+
+
+def _telling(passages: list[_Passage]) -> list[_Passage]:
+    times = Counter(each.text for each in passages)
+    return [each for each in passages if times[each.text] < _COMMON]
 
 
 def _sentences(text: str) -> list[str]:
@@ -165,7 +193,7 @@ def _named(policy: Policy, words: str) -> float:
     if words.strip().lower() in (name, policy.title.lower()):
         return 1.0
     parts = set(_WORD.findall(name)) - {"scx", "first"}
-    if parts & set(asked):
+    if any(difflib.get_close_matches(word, parts, n=1, cutoff=_LIKE) for word in asked):
         return 0.5
     begins = len(asked) == 1 and len(asked[0]) >= 2 and any(part.startswith(asked[0]) for part in parts)
     return 0.3 if begins else 0.0
