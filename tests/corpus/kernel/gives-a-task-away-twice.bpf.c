@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Puts a task of low weight into a second queue, too, so that two CPUs could take it.
+ * Puts a task of low weight into the queue twice, meaning to give it two chances.
  */
 #include <schedtui.bpf.h>
 
 char _license[] SEC("license") = "GPL";
 
 #define SHARED_DSQ 1
-#define SPARE_DSQ 2
 
 UEI_DEFINE(uei);
 
@@ -15,21 +14,18 @@ void BPF_STRUCT_OPS(gives_a_task_away_twice_enqueue, struct task_struct *p, u64 
 {
 	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
 	if (p->scx.weight < 100)
-		scx_bpf_dsq_insert(p, SPARE_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
+		scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
 	kick_idle_cpu(p);
 }
 
 void BPF_STRUCT_OPS(gives_a_task_away_twice_dispatch, s32 cpu, struct task_struct *prev)
 {
-	if (!scx_bpf_dsq_move_to_local(SHARED_DSQ))
-		scx_bpf_dsq_move_to_local(SPARE_DSQ);
+	scx_bpf_dsq_move_to_local(SHARED_DSQ);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(gives_a_task_away_twice_init)
 {
-	s32 error = scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
-
-	return error ?: scx_bpf_create_dsq(SPARE_DSQ, NUMA_NO_NODE);
+	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
 }
 
 void BPF_STRUCT_OPS(gives_a_task_away_twice_exit, struct scx_exit_info *info)
