@@ -76,7 +76,8 @@ class Trial:
     """One guest on one kernel, for one policy. A context manager: at its end nothing of the guest is left."""
 
     def __init__(self, kernel: Path | None, progress: Progress) -> None:
-        self._machine = LabMachine(kernel=kernel, cpus=CPUS)
+        self.machine = LabMachine(kernel=kernel, cpus=CPUS)
+        """The guest, from entering on."""
         self._progress = progress
         self._began = time.monotonic()
         self._blamed = False
@@ -85,13 +86,13 @@ class Trial:
     def __enter__(self) -> Trial:
         """Restore the guest. Raises LabFailed, KernelUnsuitable, MissingTool."""
         try:
-            info = self._machine.open(self._progress)
+            info = self.machine.open(self._progress)
         except BaseException:
-            self._machine.close()
+            self.machine.close()
             raise
-        self._qemu = self._machine.guest.qemu
+        self._qemu = self.machine.guest.qemu
         if info.kernel_id is None:
-            self._machine.close()
+            self.machine.close()
             raise LabFailed(f"Linux {info.kernel} does not say which build it is.", "Choose another kernel image.")
         self.kernel_id: KernelId = info.kernel_id
         return self
@@ -99,7 +100,7 @@ class Trial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._machine.close()
+        self.machine.close()
 
     def judge(self, name: str, obj: bytes, settings: dict[str, Setting], *, quick: bool) -> Stage:
         """Load the policy, stress it, and judge. Timed stages run one guest at a time, whichever process asks.
@@ -135,7 +136,7 @@ class Trial:
 
         def end() -> None:
             ended.set()
-            self._machine.close()
+            self.machine.close()
 
         timer = threading.Timer(seconds, end)
         timer.daemon = True
@@ -183,52 +184,52 @@ class Trial:
             found = judge.findings(own, policy)
             held = second.findings
         found = [*held, *found]
-        beside = f" beside {self._machine.open(self._progress).default_scheduler}" if own else ""
+        beside = f" beside {self.machine.open(self._progress).default_scheduler}" if own else ""
         summary = f"{len(policy)} test{'' if len(policy) == 1 else 's'}{beside}"
         return found, {} if quick else judge.figures(own, policy), summary
 
     def _send(self, program: bytes) -> None:
         encoded = base64.b64encode(program).decode()
         script = f"echo {encoded} | base64 -d > {_PATH} && chmod +x {_PATH}"
-        done = self._machine.run(["sh", "-c", script], 20)
+        done = self.machine.run(["sh", "-c", script], 20)
         if done.exit_code:
             raise MissingTool("The lab's guest has no shell to start the stress suite with.", "schedtui lab install")
 
     def _measure(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
         """The suite under the kernel's own scheduler, then under the policy. Raises LoadRejected, BadTunable."""
-        suite = _Suite(self._machine, own, policy)
+        suite = _Suite(self.machine, own, policy)
         self._say("measuring the kernel's own scheduler")
-        if self._machine.run([_PATH, "ready", str(_READY_LIMIT_S)], _READY_LIMIT_S + 5).exit_code:
+        if self.machine.run([_PATH, "ready", str(_READY_LIMIT_S)], _READY_LIMIT_S + 5).exit_code:
             raise LabFailed("The lab is too slow to measure anything: this computer is too busy.", "Try again later.")
         self._say(f"loading {name}")
         self._blamed = True
         try:
-            self._machine.load(name, obj, settings)
+            self.machine.load(name, obj, settings)
         except (LoadRejected, BadTunable, *_GONE):
             raise
         except SchedtuiError as error:
             raise LoadRejected(error.message, error.remedy, error.details) from error
         before = self._watch(suite)
         results = stress.read_results(suite.done().output)
-        now = self._machine.scheduler()
+        now = self.machine.scheduler()
         findings: list[Finding] = []
         gone = False
         if now.sched_ext != "enabled":
             findings, gone = self._after_its_end(name, obj, settings, results)
         findings += _about_counters(now.rejected, now.events or before.events)
         try:
-            self._machine.unload()
+            self.machine.unload()
         except SchedtuiError as error:
             raise HelperGone(error.message, error.remedy) from error
         return _Measured(results, findings, gone)
 
     def _watch(self, suite: _Suite) -> Scheduler:
         """Tells what the suite does; returns the policy as it was in the last test but one: the last may end it."""
-        before, test = self._machine.scheduler(), ""
+        before, test = self.machine.scheduler(), ""
         while not suite.is_over(_LOOK_S):
             if test != self._test():
                 test = self._test()
-                now = self._machine.scheduler()
+                now = self.machine.scheduler()
                 before = now if now.sched_ext == "enabled" else before
             self._say(f"stress: {TESTS.get(test, 'starting')}")
         return before
@@ -241,7 +242,7 @@ class Trial:
         if event.kind == "bad" or not (results and results[-1].hotplug and _RESTART in event.text):
             return [_thrown_out(event, self._test())], True
         self._say(f"loading {name} anew")
-        self._machine.load(name, obj, settings)
+        self.machine.load(name, obj, settings)
         return [
             Finding(
                 rule="restarts-at-hotplug",
@@ -256,7 +257,7 @@ class Trial:
         """What the helper says of the end of the policy."""
         limit = time.monotonic() + _TOLD_WITHIN_S
         last = Event(time=time.time(), kind="bad", text="the policy is gone, and the kernel does not say why")
-        for frame in self._machine.frames(0.1):
+        for frame in self.machine.frames(0.1):
             for each in frame.events:
                 if each.kind in ("bad", "warning"):
                     return each
