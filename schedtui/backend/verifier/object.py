@@ -223,7 +223,7 @@ def _check_helpers(file: ObjectFile) -> Iterator[Finding]:
 
 def _check_numbers(file: ObjectFile) -> Iterator[Finding]:
     """Parts of the kernel can also be named by number, past every list: no compiler writes such an object."""
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for program in file.programs:
         for each in program.instructions:
             by_number = _BY_NUMBER.get((each.code, each.src)) if each.reference is None else None
