@@ -14,6 +14,7 @@ from typing import Protocol
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.machine import Machine, open_machine
 from schedtui.backend.model import Frame, MachineInfo
+from schedtui.observer import Observer
 
 
 class Listener(Protocol):
@@ -87,9 +88,11 @@ class Feed:
             info = self.machine.open(lambda text, seconds: self._tell(lambda to: to.stage(self, text, seconds)))
             self.info = info
             self._tell(lambda to: to.opened(self, info))
+            observer = Observer(info)
             for frame in self.machine.frames(self._interval_s):
                 if self.closed:
                     break
+                observer.add(frame)
                 self._tell(lambda to, frame=frame: to.frame(self, frame))  # type: ignore[misc]
         except SchedtuiError as error:
             self._fail(error)
