@@ -27,8 +27,8 @@ from schedtui.widgets.footer import KeyBar
 from schedtui.widgets.stages import StageList
 
 STAGE_REDRAW_S = 0.5
-REMARKS_FROM_WIDTH = 100
-"""Columns of a terminal in which the list has room for a remark below each title."""
+ROOM_FOR_REMARKS, MUCH_ROOM = 100, 160
+"""Columns of a terminal in which the list has room for a remark below each title, or for many of them."""
 Step = Literal["list", "preview", "act"]
 
 
@@ -58,6 +58,11 @@ class Choices(Protocol):
     """What to say when there is nothing to choose from."""
     leaving: str
     """What ``escape`` does while an act runs."""
+
+    @property
+    def remarks_from(self) -> int:
+        """Columns of a terminal from which on remarks are shown."""
+        ...
 
     def entries(self) -> list[Entry]:
         """The list, in order."""
@@ -217,7 +222,7 @@ class Chooser(Live, Screen[None]):
         return option.id if option else None
 
     def _options(self) -> list[Option]:
-        with_remark = self.app.size.width >= REMARKS_FROM_WIDTH
+        with_remark = self.app.size.width >= self.choices.remarks_from
         options: list[Option] = []
         group = ""
         for entry in self.choices.entries():

@@ -24,7 +24,7 @@ from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import MachineInfo, Policy, Scheduler, Setting
 from schedtui.faults import write_log
 from schedtui.messages import PresetWanted
-from schedtui.screens.chooser import Entry
+from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
 from schedtui.screens.known import Known, look_up
 from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
 from schedtui.screens.question import QuestionChooser
@@ -58,6 +58,11 @@ class LibraryChoices:
         self._found: list[tuple[str, str]] | None = None
         self._release = Release()
 
+    @property
+    def remarks_from(self) -> int:
+        """Why something was found is worth more room than what is in the details anyway."""
+        return MUCH_ROOM if self._found is None else ROOM_FOR_REMARKS
+
     def show_all(self) -> None:
         """No words: everything."""
         self._found = None
@@ -82,7 +87,7 @@ class LibraryChoices:
         if self._found is not None:
             return [self._entry(self._policies[name], why, BEST) for name, why in self._found]
         return [
-            self._entry(policy, "", title)
+            self._entry(policy, policy.summary, title)
             for group, title in GROUPS.items()
             for policy in self._policies.values()
             if group_of(policy) == group

@@ -11,7 +11,7 @@ from schedtui.act import Act
 from schedtui.backend.model import MachineInfo
 from schedtui.messages import MachineWanted, OpeningUnwanted
 from schedtui.paths import data_dir
-from schedtui.screens.chooser import Chooser, Entry
+from schedtui.screens.chooser import ROOM_FOR_REMARKS, Chooser, Entry
 
 ACT_TITLE = "Opening "
 RECORDING_ENDINGS = (".jsonl", ".jsonl.gz", ".schedtui", ".schedtui.gz")
@@ -48,6 +48,7 @@ class MachineChoices:
 
     heading = "Machine"
     asks = False
+    remarks_from = ROOM_FOR_REMARKS
     act_title = ACT_TITLE
     empty: str | Content = ""
     leaving = "Cancel"

@@ -13,7 +13,7 @@ from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import MachineInfo, Policy, Preset, Scheduler, Setting
 from schedtui.messages import PresetWanted
-from schedtui.screens.chooser import Entry
+from schedtui.screens.chooser import ROOM_FOR_REMARKS, Entry
 from schedtui.screens.policies import ACT_TITLE, PolicyChooser, Release, policy_keys, what_happens
 from schedtui.widgets.policy import labelled, paragraphs, settings_lines
 
@@ -23,6 +23,7 @@ class PresetChoices:
 
     heading = "Presets"
     asks = True
+    remarks_from = ROOM_FOR_REMARKS
     act_title = ACT_TITLE
     empty: str | Content = "The library holds no presets. The doctor (!) says what is wrong with it."
     leaving = "Leave it running"

@@ -188,6 +188,6 @@ def _running(act: Act) -> Content:
     if act.state != "running":
         return stage_lines(act)
     lines = [Content.styled("What is looked at", f"bold {MUTED}")]
-    lines += [Content.assemble((f"{title:<12}", "bold"), (meaning, MUTED)) for title, meaning in STAGES.values()]
+    lines += [Content.assemble((f"{title:<13}", "bold"), (meaning, MUTED)) for title, meaning in STAGES.values()]
     lines += [Content(""), Content.styled("Everything happens in the lab. Nothing on this computer changes.", MUTED)]
     return Content("\n").join([stage_lines(act), Content(""), *lines])

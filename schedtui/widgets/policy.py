@@ -14,6 +14,7 @@ from schedtui.backend.library.catalogue import range_of
 from schedtui.backend.model import Mode, Policy, Setting, Tunable
 
 MUTED = "$foreground 65%"
+_MARKED = re.compile(r"(\*\*.+?\*\*|`[^`]+`)")
 
 
 def policy_lines(policy: Policy) -> list[Content]:
@@ -25,7 +26,7 @@ def policy_lines(policy: Policy) -> list[Content]:
         parts.append(_lines([_label("Its flags for a goal"), *map(_mode, policy.modes)]))
     parts += settings_lines(policy, {})
     if policy.note:
-        parts.append(labelled("More about it", _unfolded(policy.note)))
+        parts.append(_note(policy.note))
     return parts
 
 
@@ -47,18 +48,39 @@ def paragraphs(parts: Iterable[Content]) -> Content:
     return Content("\n\n").join(parts)
 
 
-def _unfolded(note: str) -> str:
-    """Markdown's headings without their signs, and its paragraphs and items without the line breaks of the file."""
+def _note(text: str) -> Content:
+    """The Markdown of a note: its headings, paragraphs, items, and what is bold or code."""
+    return _lines([_marked(line) for line in _unfolded(text)])
+
+
+def _unfolded(text: str) -> list[str]:
+    """A line for each heading, paragraph and item, whatever the file's line breaks."""
     lines: list[str] = []
-    for line in note.strip().splitlines():
-        text = line.strip()
-        begins = not lines or not lines[-1] or not text or line.startswith(("#", "- ", "* ", "|"))
-        heading = lines and lines[-1].startswith("#")
-        if begins or heading:
-            lines.append(text)
+    for line in text.strip().splitlines():
+        stripped = line.strip()
+        begins = not lines or not lines[-1] or not stripped or re.match(r"#|[-*] |\d+\. |\|", line)
+        if begins or lines[-1].startswith("#"):
+            lines.append(stripped)
         else:
-            lines[-1] += " " + text
-    return "\n".join(re.sub(r"^(#+|[-*]) ", lambda sign: "" if sign[1][0] == "#" else "· ", line) for line in lines)
+            lines[-1] += " " + stripped
+    return lines
+
+
+def _marked(line: str) -> Content:
+    heading = re.fullmatch(r"#+ +(.*)", line)
+    if heading:
+        return _label(heading[1].replace("`", ""))
+    item = re.sub(r"^[-*] ", "· ", line)
+    parts = [_span(part) for part in _MARKED.split(item) if part]
+    return Content.assemble(*parts) if parts else Content("")
+
+
+def _span(part: str) -> tuple[str, str]:
+    if len(part) > 4 and part.startswith("**"):
+        return part[2:-2], "bold"
+    if len(part) > 2 and part.startswith("`"):
+        return part[1:-1], "$text-accent"
+    return part, ""
 
 
 def _tunable(tunable: Tunable, value: Setting) -> Content:

@@ -198,3 +198,11 @@ def test_after_a_panic_the_first_enter_only_asks(home: Path) -> None:
     chosen = choices.chosen("brisk")
     assert isinstance(chosen, PresetWanted)
     assert chosen.release
+
+
+def test_a_note_is_shown_without_its_markup(home: Path) -> None:
+    note = "# How `it` decides\n\nA line that\ngoes on. **Bold** words.\n\n1. one\n2. two\n- three\n  goes on\n"
+    library = shelf(home)
+    library.policies["brisk"] = replace(library.policies["brisk"], note=note)
+    text = LibraryChoices(library, LAB, QUIET).preview("brisk").plain
+    assert "How it decides\n\nA line that goes on. Bold words.\n\n1. one\n2. two\n· three goes on" in text

@@ -52,15 +52,13 @@ def test_the_preview_says_what_it_costs_what_happens_and_how_to_go_back() -> Non
         assert label in preview
 
 
-def test_settings_are_shown_with_their_units() -> None:
+def test_settings_are_shown_with_their_units_and_what_each_does() -> None:
     presets = choices()
-    library = load_library()
     for entry in presets.entries():
-        for choice in library.presets[entry.id].choices[:1]:
-            if choice.policy in library.policies:
-                for tunable in library.policies[choice.policy].tunables:
-                    assert tunable.name in presets.preview(entry.id).plain
-                    assert tunable.unit in presets.preview(entry.id).plain
+        found = presets.policy_of(entry.id)
+        for tunable in found[0].tunables if found else ():
+            for words in (tunable.name, tunable.unit, tunable.description):
+                assert words in presets.preview(entry.id).plain
 
 
 def test_choosing_asks_the_app_to_apply() -> None:
