@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
 
 from schedtui.backend.bpf.compiler import OBJECT_LIMIT_BYTES, compile_bpf
 from schedtui.backend.library.catalogue import load_library
@@ -127,7 +130,8 @@ from schedtui.backend.verifier.child import lock
 from schedtui.backend.verifier.elf import read_object
 from schedtui.backend.verifier.object import check_object, unreadable
 seed, first, last = int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-wholes = [each.read_bytes() for each in sorted(Path(sys.argv[1]).iterdir())]
+wholes = [(each.read_bytes(), each.with_suffix(".code")) for each in sorted(Path(sys.argv[1]).glob("*.o"))]
+wholes = [(whole, [int(word) for word in code.read_text().split()]) for whole, code in wholes]
 lock()
 TUNABLES = tuple(
     Tunable(name=name, description="", cost="", default=1, minimum=0, maximum=9)
@@ -136,9 +140,11 @@ TUNABLES = tuple(
 refused = 0
 for number in range(first, last):
     chance = random.Random(f"{seed} {number}")
-    damaged = bytearray(chance.choice(wholes))
+    whole, code = chance.choice(wholes)
+    damaged = bytearray(whole)
+    places = chance.choice((range(len(whole)), range(len(whole)), range(64), code, code))
     for _ in range(chance.choice((1, 1, 3, 30, 300))):
-        place = chance.randrange(len(damaged)) if chance.random() < 0.7 else chance.randrange(64)
+        place = chance.choice(places)
         damaged[place] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
     if chance.random() < 0.1:
         del damaged[chance.randrange(len(damaged)):]
@@ -157,15 +163,22 @@ print("refused", refused)
 """In one child, for speed; its limits are those of every child, and an alarm ends it when an object takes 5 s."""
 
 
+def places_of_code(obj: bytes) -> list[int]:
+    """Where the instructions of an object lie, by a reader that is not ours."""
+    sections = [each for each in ELFFile(io.BytesIO(obj)).iter_sections() if each["sh_flags"] & SH_FLAGS.SHF_EXECINSTR]
+    return [place for each in sections for place in range(each["sh_offset"], each["sh_offset"] + each["sh_size"])]
+
+
 AT_ONCE = 50
 """Objects for one child: it has 10 s of a CPU."""
 
 
 def fuzz(folder: Path, first: int, last: int) -> None:
     (folder / "objects").mkdir()
-    for name in ("fair", "fifo"):
-        (folder / "objects" / name).write_bytes(object_of(name))
-    (folder / "objects" / "forbidden").write_bytes(compile_bpf(SOURCES / "forbidden.bpf.c"))
+    objects = {name: object_of(name) for name in ("fair", "fifo")}
+    for name, obj in {**objects, "forbidden": compile_bpf(SOURCES / "forbidden.bpf.c")}.items():
+        (folder / "objects" / f"{name}.o").write_bytes(obj)
+        (folder / "objects" / f"{name}.code").write_text(" ".join(map(str, places_of_code(obj))))
     seed = random.randrange(1 << 30) if "SEED" not in os.environ else int(os.environ["SEED"])
     for start in range(first, last, AT_ONCE):
         done = subprocess.run(
