@@ -3,6 +3,7 @@
 # make check    the same without the lab (one minute)
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
+# make bench-policies  what each policy is better at than EEVDF; writes the table of docs/POLICIES.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
 # make screenshot  draw the README's picture anew, from one of the recordings
 
@@ -14,7 +15,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: run setup test check lint bench soak mutations recordings screenshot clean
+.PHONY: run setup test check lint bench bench-policies soak mutations recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -58,6 +59,9 @@ test: setup lint
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.product
+
+bench-policies: setup
+	$(BIN)/python -m tests.benchmarks.policies --write
 
 soak: setup
 	$(PYTEST) -m soak --timeout=3600
