@@ -23,7 +23,6 @@ from msgspec.structs import replace
 import schedtui
 from schedtui.backend.bpf.compiler import OBJECT_LIMIT_BYTES
 from schedtui.backend.model import Finding, Stage, StageName, Tunable
-from schedtui.backend.verifier.elf import ObjectFile
 from schedtui.backend.verifier.findings import presentable
 
 TIME_LIMIT_S = 20.0
@@ -109,7 +108,6 @@ def main() -> None:
     from schedtui.backend.errors import BadFile
     from schedtui.backend.verifier import bytecode, elf, object
 
-    check_bytecode = getattr(bytecode, "check_bytecode", _no_bytecode_stage_yet)
     question, _, obj = sys.stdin.buffer.read().partition(b"\n")
     tunables = msgspec.json.decode(question, type=_Question).tunables
     lock()
@@ -124,11 +122,7 @@ def main() -> None:
     read_s = time.monotonic() - began
     stage = object.check_object(file, tunables)
     _answer(replace(stage, seconds=stage.seconds + read_s))
-    _answer(check_bytecode(file))
-
-
-def _no_bytecode_stage_yet(_file: ObjectFile) -> Stage:
-    return Stage(name="bytecode", verdict="pass", seconds=0.0, summary="not there yet")
+    _answer(bytecode.check_bytecode(file))
 
 
 def lock() -> None:
