@@ -60,10 +60,11 @@ class Placed(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Where an instruction comes from."""
+    """Where an instruction comes from, and what stands there."""
 
     file: str
     number: int
+    text: str
 
 
 class Adapted(NamedTuple):
@@ -236,11 +237,12 @@ class Places:
         magic, _, _, header, _, _, line_offset, line_bytes = _HEADER.unpack_from(raw)
         if magic != _MAGIC or header < _EXT_HEADER.size - 8:
             raise Damaged
-        names: dict[int, str] = {}
-        for section, (offset, name, _, column) in _records(raw, header + line_offset, line_bytes, types):
-            if name not in names:
-                names[name] = types.text(name)
-            self.lines.setdefault(section, {})[offset] = Line(names[name], column >> 10)
+        texts: dict[int, str] = {}
+        for section, (offset, name, source, column) in _records(raw, header + line_offset, line_bytes, types):
+            for each in (name, source):
+                if each not in texts:
+                    texts[each] = types.text(each)
+            self.lines.setdefault(section, {})[offset] = Line(texts[name], column >> 10, texts[source].strip())
         if header >= _EXT_HEADER.size:
             core_offset, core_bytes = _EXT_HEADER.unpack_from(raw)[8:]
             for section, (offset, type_id, access, kind) in _records(raw, header + core_offset, core_bytes, types):

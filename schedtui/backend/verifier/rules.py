@@ -136,6 +136,59 @@ RULES: dict[str, Rule] = {
         "timeout_ms is how long the kernel's watchdog waits before it takes out a policy that forgets a task: "
         "that long programs may stand still.",
     ),
+    # ---- bytecode ----
+    "lost-task": Rule(
+        "bytecode",
+        "Loses a task",
+        "A task that is handed over and put into no queue never runs again. The kernel's verifier does not look for "
+        "that.",
+    ),
+    "dsq-not-created": Rule(
+        "bytecode",
+        "Uses a queue that does not exist",
+        "The kernel ends the policy when the first task comes that way.",
+    ),
+    "dsq-never-drained": Rule(
+        "bytecode",
+        "Fills a queue that nothing empties",
+        "What is put there waits until the kernel's watchdog ends the policy.",
+    ),
+    "endless-slice": Rule(
+        "bytecode",
+        "Lets a task run for ever",
+        "Without an end of its slice, and with nothing that interrupts it, one program keeps a CPU from all others.",
+    ),
+    "starving-priority": Rule(
+        "bytecode",
+        "Lets some tasks wait for ever behind others",
+        "A strict order without ageing works until the first ones never pause; then the others stand still.",
+    ),
+    "vtime-never-charged": Rule(
+        "bytecode",
+        "Never counts what a task has used",
+        "A queue that is sorted by what each task has had is only fair when that is added up.",
+    ),
+    "stranded-on-cpu": Rule(
+        "bytecode",
+        "Leaves a task where no CPU may run it",
+        "A program that is bound to some CPUs must be taken by one of them, also after a CPU was switched off.",
+    ),
+    "unbounded-work": Rule(
+        "bytecode",
+        "Does too much at a time",
+        "While a callback runs, its CPU runs no program and answers to nothing. Work that grows with the number of "
+        "tasks brings a busy machine to a halt.",
+    ),
+    "no-exit-record": Rule(
+        "bytecode",
+        "Does not record why it ended",
+        "When the kernel ends a policy, people should be told the reason.",
+    ),
+    "too-hard-to-follow": Rule(
+        "bytecode",
+        "Too entangled to be looked at as a whole",
+        "That says nothing bad of the policy, only that less is known before it runs in the lab.",
+    ),
     # ---- kernel ----
     "load-rejected": Rule(
         "kernel",

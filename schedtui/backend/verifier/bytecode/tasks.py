@@ -1,0 +1,118 @@
+"""Rules about single tasks: that each ends up in a queue, and that the end of the policy is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schedtui.backend.model import Finding
+from schedtui.backend.verifier.bytecode import calls
+from schedtui.backend.verifier.bytecode.events import STATELESS, Event, Insert, Parked, Return, Taken
+from schedtui.backend.verifier.bytecode.seen import Seen, place, way
+from schedtui.backend.verifier.bytecode.values import MapAddress, labels
+from schedtui.backend.verifier.elf import Program
+
+_QUEUES_ITS_TASK = ("enqueue", "select_cpu")
+
+
+def judge(seen: Seen) -> Iterator[Finding]:
+    yield from lost(seen)
+    yield from _never_taken(seen)
+    yield from _no_exit_record(seen)
+
+
+def lost(seen: Seen) -> Iterator[Finding]:
+    """Ways that end although the task is nowhere."""
+    for each in seen.all(Return):
+        if each.root == "enqueue" and not each.key.placed and STATELESS not in each.key.marks:
+            yield _lost(each)
+        elif each.root not in _QUEUES_ITS_TASK and each.key.holding:
+            yield _dropped(each)
+
+
+def _lost(event: Event) -> Finding:
+    return Finding(
+        rule="lost-task",
+        severity="error",
+        place=place(event),
+        meaning="There is a way through enqueue() that puts the task into no queue. It will not run again: a program "
+        "hangs, until the kernel's watchdog ends the policy.",
+        remedy="Insert the task on every way through enqueue(), into a shared queue or SCX_DSQ_LOCAL, also where "
+        "something that is looked up may be missing.",
+        details=way(event),
+    )
+
+
+def _dropped(event: Event) -> Finding:
+    return Finding(
+        rule="lost-task",
+        severity="error",
+        place=place(event),
+        meaning="A task is taken from a queue of the policy's own, and there is a way on which it is put nowhere then. "
+        "It will not run again: a program hangs, until the kernel's watchdog ends the policy.",
+        remedy="Insert every task that was taken, also when the CPU that was meant for it is no longer allowed.",
+        details=way(event),
+    )
+
+
+def _never_taken(seen: Seen) -> Iterator[Finding]:
+    """Places of the policy's own from which nothing comes back."""
+    comes_back = any(each.root not in _QUEUES_ITS_TASK for each in seen.all(Insert))
+    taken = {part for each in seen.all(Taken) for part in each.values}
+    for each in seen.all(Parked):
+        into = next(iter(each.values), None)
+        name = into.name if isinstance(into, MapAddress) else ""
+        kinds = {one.name: one.type for one in seen.file.maps}
+        is_queue = kinds.get(name) in (calls.MAP_QUEUE, calls.MAP_STACK)
+        if not comes_back or (is_queue and into not in taken):
+            yield Finding(
+                rule="dsq-never-drained",
+                severity="error",
+                place=place(each),
+                meaning=f"Tasks are noted down {'in ' + name if name else 'in a place of the policy’s own'}, and no "
+                "callback ever takes them from there to run them. Programs hang, until the kernel's watchdog ends the "
+                "policy.",
+                remedy="Take the tasks from there in dispatch(), and insert them into a queue.",
+                details=way(each),
+            )
+        elif is_queue and not _looks_whether_full(seen, each):
+            yield Finding(
+                rule="lost-task",
+                severity="error",
+                place=place(each),
+                meaning=f"When {name} is full, a task is not noted down, and nothing looks whether it was. It will not "
+                "run again.",
+                remedy="Look at what bpf_map_push_elem() returns, and insert the task into a queue when that is not 0.",
+            )
+
+
+def _looks_whether_full(seen: Seen, parked: Event) -> bool:
+    ends = [each for each in seen.all(Return) if each.root == parked.root]
+    return any("call:push" in each.decisions or "call:push" in labels(each.values[0]) for each in ends)
+
+
+def _no_exit_record(seen: Seen) -> Iterator[Finding]:
+    program = seen.file.program(seen.ops.callbacks.get("exit", "")) if seen.ops else None
+    if seen.ops is None or (program and _reads_why(seen, program)):
+        return
+    yield Finding(
+        rule="no-exit-record",
+        severity="warning",
+        place=program.name if program else seen.ops.name,
+        meaning="When the kernel ends this policy, nothing is left of why: it would look as if it had never run.",
+        remedy="Add UEI_DEFINE(uei); and an exit() callback with UEI_RECORD(uei, info);",
+    )
+
+
+def _reads_why(seen: Seen, program: Program) -> bool:
+    """Whether the function, or one that it calls, looks at what the kernel says of the end."""
+    names, waiting = {program.name}, [program]
+    while waiting:
+        for each in waiting.pop().instructions:
+            if each.adapted and each.adapted.type_name == "scx_exit_info":
+                return True
+            called = each.reference.name if each.reference and each.reference.kind == "program" else ""
+            function = seen.file.program(called) if called and called not in names else None
+            if function:
+                names.add(called)
+                waiting.append(function)
+    return False
