@@ -38,6 +38,8 @@ u64 nr_queued;      /* times that a task had to wait */
 u64 nr_kept;        /* times that a task went on after its slice, still the furthest behind */
 u64 nr_forgiven;    /* times that the longest wait cut a debt */
 
+UEI_DEFINE(uei);
+
 static struct vclock clock;
 
 struct fair_task {
@@ -189,6 +191,11 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(fair_init)
 	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
 }
 
+void BPF_STRUCT_OPS(fair_exit, struct scx_exit_info *info)
+{
+	UEI_RECORD(uei, info);
+}
+
 SCX_OPS_DEFINE(fair_ops,
 	.select_cpu = (void *)fair_select_cpu,
 	.enqueue = (void *)fair_enqueue,
@@ -203,5 +210,6 @@ SCX_OPS_DEFINE(fair_ops,
 	.cpu_online = (void *)fair_cpu_online,
 	.cpu_offline = (void *)fair_cpu_offline,
 	.init = (void *)fair_init,
+	.exit = (void *)fair_exit,
 	.timeout_ms = 5000,
 	.name = "fair");

@@ -29,6 +29,8 @@ u64 nr_to_idle_cpu; /* wake-ups that found an idle CPU */
 u64 nr_queued;      /* times that a task had to wait */
 u64 nr_shortened;   /* turns made shorter because the queue was long */
 
+UEI_DEFINE(uei);
+
 static u64 nr_cpus;
 
 static u64 fifo_slice(const struct task_struct *p)
@@ -89,6 +91,11 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(fifo_init)
 	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
 }
 
+void BPF_STRUCT_OPS(fifo_exit, struct scx_exit_info *info)
+{
+	UEI_RECORD(uei, info);
+}
+
 SCX_OPS_DEFINE(fifo_ops,
 	.select_cpu = (void *)fifo_select_cpu,
 	.enqueue = (void *)fifo_enqueue,
@@ -96,5 +103,6 @@ SCX_OPS_DEFINE(fifo_ops,
 	.cpu_online = (void *)fifo_cpu_online,
 	.cpu_offline = (void *)fifo_cpu_offline,
 	.init = (void *)fifo_init,
+	.exit = (void *)fifo_exit,
 	.timeout_ms = 5000,
 	.name = "fifo");

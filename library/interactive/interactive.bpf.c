@@ -50,6 +50,8 @@ u64 nr_preempted;   /* running tasks that had to make room */
 u64 nr_kept;        /* times that a task went on after its slice, its deadline still the earliest */
 u64 nr_forgiven;    /* times that the longest wait cut a debt */
 
+UEI_DEFINE(uei);
+
 static struct vclock clock;
 
 struct interactive_task {
@@ -267,6 +269,11 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(interactive_init)
 	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
 }
 
+void BPF_STRUCT_OPS(interactive_exit, struct scx_exit_info *info)
+{
+	UEI_RECORD(uei, info);
+}
+
 SCX_OPS_DEFINE(interactive_ops,
 	.select_cpu = (void *)interactive_select_cpu,
 	.enqueue = (void *)interactive_enqueue,
@@ -281,5 +288,6 @@ SCX_OPS_DEFINE(interactive_ops,
 	.cpu_online = (void *)interactive_cpu_online,
 	.cpu_offline = (void *)interactive_cpu_offline,
 	.init = (void *)interactive_init,
+	.exit = (void *)interactive_exit,
 	.timeout_ms = 5000,
 	.name = "interactive");

@@ -46,6 +46,8 @@ u64 nr_long_first;  /* times that a long job had its whole head start */
 u64 nr_kept;        /* times that a job went on after its turn, because none waited longer */
 u64 nr_learned;     /* jobs whose length was learned at their end */
 
+UEI_DEFINE(uei);
+
 static u64 nr_cpus;
 
 struct job {
@@ -233,6 +235,11 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(longest_init)
 	return scx_bpf_create_dsq(SHARED_DSQ, NUMA_NO_NODE);
 }
 
+void BPF_STRUCT_OPS(longest_exit, struct scx_exit_info *info)
+{
+	UEI_RECORD(uei, info);
+}
+
 SCX_OPS_DEFINE(longest_ops,
 	.select_cpu = (void *)longest_select_cpu,
 	.enqueue = (void *)longest_enqueue,
@@ -244,5 +251,6 @@ SCX_OPS_DEFINE(longest_ops,
 	.cpu_online = (void *)longest_cpu_online,
 	.cpu_offline = (void *)longest_cpu_offline,
 	.init = (void *)longest_init,
+	.exit = (void *)longest_exit,
 	.timeout_ms = 5000,
 	.name = "longest_first");
