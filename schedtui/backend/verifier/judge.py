@@ -25,6 +25,7 @@ _COMPARED = frozenset(
     {
         "affinity-broken",
         "costly-switches",
+        "hotplug-hangs",
         "idle-cpu-unused",
         "low-throughput",
         "no-progress",
@@ -60,7 +61,7 @@ THROUGHPUT = Bound(0.7, 0.45)
 """CPU time that hogs get, of EEVDF's. Their work would tell of the computer's other work, too."""
 JOBS = Bound(0.2, 0.08)
 """Short programs in a second, of EEVDF's."""
-SWITCHES = Bound(0.12, 0.05)
+SWITCHES = Bound(0.15, 0.06)
 """Rounds of two tasks that take turns, of EEVDF's."""
 SHARE = Bound(0.1, 0.03)
 """The smallest share of equal tasks, of what each would have if all had the same."""
@@ -100,7 +101,7 @@ def is_doubtful(found: Iterable[Finding], policy: Iterable[Result]) -> bool:
     """Whether a second measurement should tell chance from fault: something was found that a busy computer can bring
     about by itself, or wake-ups were slow that such a computer can hide by making the kernel's own as slow.
     """
-    slow = any(_bounds_of_wakeups(each)["p99"].above(each.wakeup_p99_us) for each in policy)
+    slow = any(_bounds_of_wakeups(each)["p99"].above(each.wakeup_p99_us) == "error" for each in policy)
     return slow or any(each.rule in _COMPARED and each.severity != "note" for each in found)
 
 
@@ -123,6 +124,8 @@ def _merit(result: Result) -> float:
         return _cpu_share(result)
     if result.test == "storm":
         return result.rate("builder")
+    if result.test == "hotplug":
+        return float(result.hotplug == "done")
     return result.best_per_s
 
 
@@ -248,7 +251,7 @@ _WHO = {
 
 
 def _stands_still(result: Result, task: Task) -> Finding:
-    bound = task.kind in ("pinned", "mover", "moved") or task.cpu >= 0
+    bound = task.kind in ("pinned", "mover", "moved")
     rule = "affinity-broken" if bound else "starved-task" if result.test == "crowd" else "no-progress"
     return Finding(
         rule=rule,

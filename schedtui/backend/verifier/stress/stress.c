@@ -38,6 +38,7 @@
 #define READY "/tmp/schedtui-stress-ready"
 #define CONSOLE "/dev/console"
 #define MOST_TASKS 64
+#define POLICY_EXT 7 /* SCHED_EXT */
 #define MOST_SAMPLES 4096
 #define MOST_CPUS 16 /* more would be a load of its own */
 #define NS_PER_MS 1000000ULL
@@ -571,17 +572,18 @@ static bool even(uint64_t ms)
 	return simple("even", ms);
 }
 
+/* On one CPU, so that only the switch is measured, and not how long an idle CPU takes to wake up. */
 static bool switches(uint64_t ms)
 {
 	prepare();
-	start("ping-pong", ping_pong, 0, -1);
+	start("ping-pong", ping_pong, 0, 0);
 	return simple("switches", ms);
 }
 
 static bool locks(uint64_t ms)
 {
 	prepare();
-	start("handoffs", handoffs, 0, -1);
+	start("handoffs", handoffs, 0, 0);
 	return simple("locks", ms);
 }
 
@@ -700,6 +702,24 @@ static bool run_tests(const char *list)
 	return goes_on;
 }
 
+/* Tasks that ask for sched_ext by name and are there when the policy comes: those are what it can refuse. */
+static void start_volunteers(void)
+{
+	struct sched_param none = { .sched_priority = 0 };
+
+	for (int n = 0; n < 4; n++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		if (pid > 0)
+			sched_setscheduler(pid, POLICY_EXT, &none);
+	}
+}
+
 static int suite(const char *baseline, const char *policy)
 {
 	struct sched_param two = { .sched_priority = 2 };
@@ -722,6 +742,7 @@ static int suite(const char *baseline, const char *policy)
 	pin(0, 0); /* looking on from another CPU would wake it, and hide that the policy does not */
 	if (*baseline)
 		run_tests(baseline);
+	start_volunteers();
 	close(open(READY, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
 	for (limit = now_ns() + LIMIT_TO_ENABLE_MS * NS_PER_MS; !is_enabled(); sleep_ms(5))
 		if (now_ns() > limit)
