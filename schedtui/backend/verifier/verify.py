@@ -76,16 +76,17 @@ def matrix(progress: Progress) -> list[Kernel]:
 def _static_stages(path: Path, policy: Policy | None, say: Progress) -> tuple[tuple[Stage, ...], bytes | None]:
     """The stages that run nothing, and the object when there is one."""
     stages: tuple[Stage, ...] = ()
-    if path.suffix == ".c":
-        say("reading and compiling the source", 0)
-        first, obj = source.check_source(path)
-        stages = (first,)
-        if obj is None or first.verdict == "fail":
-            return stages, None
-    else:
-        obj = _read_object(path)
-    say("reading the compiled programs", 0)
-    looked_at = child.examine(obj, policy.tunables if policy else None)
+    with child.Child() as waiting:  # it starts while the compiler runs
+        if path.suffix == ".c":
+            say("reading and compiling the source", 0)
+            first, obj = source.check_source(path)
+            stages = (first,)
+            if obj is None or first.verdict == "fail":
+                return stages, None
+        else:
+            obj = _read_object(path)
+        say("reading the compiled programs", 0)
+        looked_at = waiting.examine(obj, policy.tunables if policy else None)
     for each in looked_at:
         stages = (*stages, each)
         if each.verdict == "fail":
