@@ -1,9 +1,9 @@
 """What each policy is better at than EEVDF: alternating runs in one guest. ``make bench-policies`` prints the table.
 
-It also writes the table into docs/POLICIES.md, with its conditions. A scenario is one load (load.c), run under EEVDF and
-under the policy in turn (A B B A …), so that what drifts on the computer underneath hits both alike. The change is that of
-the means; its interval of 95 % is a bootstrap over pairs. ``locality``, ``powersave`` and ``periodic`` have loads of
-their own: policies_mechanisms.py.
+It also writes the table into docs/POLICIES.md, with its conditions. A scenario is one load (load.c), run under EEVDF
+and under the policy in turn (A B B A …), so that what drifts on the computer underneath hits both alike. The change is
+that of the medians; its interval of 95 % is a bootstrap over pairs. ``locality``, ``powersave`` and ``periodic`` have
+loads of their own: policies_mechanisms.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """The load and its figure, for a person."""
     unit: str
     more_is_better: bool = False
-    length_ms: int = 2500
+    length_ms: int = 1500
     settings: dict[str, Setting] = field(default_factory=dict)
 
 
@@ -101,7 +101,7 @@ class Comparison(Struct, frozen=True):
 
     @property
     def change(self) -> tuple[float, float, float]:
-        """By how much the policy's mean differs from EEVDF's, as a share of it; lower and upper bound of 95 %."""
+        """By how much the policy's median differs from EEVDF's, as a share of it; lower and upper bound of 95 %."""
         chance = random.Random(0)
         resampled = sorted(_change(chance.choices(self.pairs, k=len(self.pairs))) for _ in range(_RESAMPLES))
         edge = _RESAMPLES // 40
@@ -117,7 +117,7 @@ class Comparison(Struct, frozen=True):
     def row(self) -> str:
         """Its line of the table."""
         middle, low, high = self.change
-        own, theirs = (statistics.mean(pair[which] for pair in self.pairs) for which in (0, 1))
+        own, theirs = (statistics.median(pair[which] for pair in self.pairs) for which in (0, 1))
         each = self.scenario
         settings = ", ".join(f"`{name}={value}`" for name, value in each.settings.items())
         return (
@@ -127,7 +127,8 @@ class Comparison(Struct, frozen=True):
 
 
 def _change(pairs: tuple[tuple[float, float], ...] | list[tuple[float, float]]) -> float:
-    return sum(second for _, second in pairs) / (sum(first for first, _ in pairs) or 1.0) - 1
+    own, theirs = (statistics.median(pair[which] for pair in pairs) for which in (0, 1))
+    return theirs / (own or 1.0) - 1
 
 
 def _short(value: float) -> str:
@@ -229,7 +230,8 @@ def main(names: tuple[str, ...], pairs: int, kernel: Path | None, lock: Path | N
         click.echo(comparison.row())
     conditions = (
         f"Linux {info.kernel}, {CPUS} virtual CPUs, {info.note}, on a computer with {os.cpu_count()} CPUs; "
-        f"{pairs} runs under each scheduler, in turn; means; {time.strftime('%Y-%m-%d')}; {time.monotonic() - began:.0f} s."
+        f"{pairs} runs under each scheduler, in turn; medians; {time.strftime('%Y-%m-%d')}; "
+        f"{time.monotonic() - began:.0f} s."
     )
     click.echo(conditions)
     if write:
