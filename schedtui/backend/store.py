@@ -97,7 +97,9 @@ class Store:
 
     def outcomes(self, policy: str | None = None, limit: int = 1000) -> list[Outcome]:
         """Those of a policy, or of all, newest first; none when nothing was kept yet. Raises BadFile."""
-        if not self.path.exists():
+        try:
+            self.path.stat()
+        except OSError:  # nothing was kept yet, or nothing can be
             return []
         where = "WHERE policy = :policy " if policy is not None else ""
         query = f"SELECT * FROM outcome {where}ORDER BY time DESC, id DESC LIMIT :limit"

@@ -12,7 +12,7 @@ import difflib
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,14 +158,14 @@ def load_library(folder: Path | None = None, data: Path | None = None) -> Librar
         folder, data = shipped("library"), data or data_dir()
     problems: list[str] = []
     policies: dict[str, Policy] = {}
-    files = sorted(folder.glob("*/policy.toml"))
+    files = entries_in(folder)
     if not files:
         problems.append(f"{folder}: holds no policy (no folder with a policy.toml)")
     _add_policies(files, "built-in", policies, problems)
     presets = _read_presets(folder / "presets.toml", policies, problems)
     if data is not None:
         taken = {*policies, *presets}
-        _add_policies(sorted(data.glob("policies/*/policy.toml")), "user", policies, problems, taken)
+        _add_policies(entries_in(data / "policies"), "user", policies, problems, taken)
         _add_policies(_in_use(data / "generated"), "generated", policies, problems, {*policies, *presets})
     return Library(policies, presets, problems)
 
@@ -245,10 +245,16 @@ def _out_of_range(tunable: Tunable, value: Setting) -> BadTunable:
     return BadTunable(f"{tunable.name} cannot be “{shown}”.", f"It takes {range_of(tunable)}.")
 
 
-def _in_use(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.glob("*/policy.toml")):
-        if state_of(path.parent) != "retired":
-            yield path
+def entries_in(folder: Path) -> list[Path]:
+    """The ``policy.toml`` of each folder in it; none where nothing may be read, as in a home of somebody else."""
+    try:
+        return sorted(folder.glob("*/policy.toml"))
+    except OSError:
+        return []
+
+
+def _in_use(folder: Path) -> list[Path]:
+    return [path for path in entries_in(folder) if state_of(path.parent) != "retired"]
 
 
 def _add_policies(

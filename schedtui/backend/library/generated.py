@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from schedtui.backend.errors import BadFile, MissingTool, SchedtuiError, UnknownName
-from schedtui.backend.library.catalogue import read_policy
+from schedtui.backend.library.catalogue import entries_in, read_policy
 from schedtui.backend.library.meta import FILE as META
 from schedtui.backend.library.meta import Meta, State, read_meta, write_meta
 from schedtui.backend.model import Report
@@ -52,7 +52,7 @@ class Generated:
 
     def names(self) -> list[str]:
         """All of them, also the retired."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{ENTRY}"))
+        return [path.parent.name for path in entries_in(self.folder)]
 
     def meta(self, name: str) -> Meta:
         """Who made it, from what, and whether it is in use. Raises UnknownName."""
@@ -174,10 +174,11 @@ class Generated:
         """The policy's folder, for one change that is kept whole or not at all; others wait meanwhile."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self._lock.open("r+" if self._lock.exists() else "w+", encoding="utf-8") as lock:
+            with self._lock.open("a+", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not (self.folder / ".git" / "HEAD").exists():
                     self._git("init", "--quiet")
+                lock.seek(0)
                 self._undo_cut_write(lock.read())
                 _note(lock.fileno(), name)
                 try:
