@@ -2,6 +2,7 @@
 # make test     everything that CI runs, the lab included (15 minutes at most on two cores)
 # make check    the same without the lab (one minute)
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
+# make matrix   prove every built-in policy on the oldest, the default and the newest kernel
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
 # make bench-policies  what each policy is better at than EEVDF; writes the table of docs/POLICIES.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
@@ -15,7 +16,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: run setup test check lint bench bench-policies soak mutations recordings screenshot clean
+.PHONY: run setup test check lint bench bench-policies soak matrix mutations recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -65,6 +66,9 @@ bench-policies: setup
 
 soak: setup
 	$(PYTEST) -m soak --timeout=3600
+
+matrix: setup
+	$(PYTEST) -m matrix --timeout=600
 
 mutations: setup
 	$(BIN)/python -m tests.corpus.mutations
