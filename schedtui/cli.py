@@ -45,7 +45,9 @@ Exit codes:
   1        it did not; the reason is on stderr (with --json: "error" on stdout)
   2        the command line makes no sense: unknown option, preset, tunable, value
   128 + N  ended by signal N, everything closed and restored
-  lab run: the command's own code; 125 when it could not be run"""
+  lab run: the command's own code; 125 when it could not be run
+  verify:  1 the policy failed, 2 it could not be judged
+  ask:     3 the words could mean two things"""
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)

@@ -34,7 +34,7 @@ FIGURES = {
     "fairness_of_equals": "equal shares for equals (1 is best)",
     "fairness_by_weight": "shares by nice level (1 is best)",
     "work_per_s": "work done in a second",
-    "wakeup_to_idle_p99_us": "the same while CPUs are idle (p99)",
+    "wakeup_to_idle_p99_us": "wait after waking up, CPUs idle (p99)",
     "cpu_time_percent": "CPU time that programs got",
     "cpus_used_percent": "CPU time used when all could be busy",
     "round_trip_us": "two programs that take turns, a round",
@@ -85,7 +85,7 @@ def report_parts(report: Report) -> list[Part]:
     bad = [each for each in shown if each.severity != "note"]
     parts += _titled("What was found", bad)
     parts.append((_lines([_heading("What was looked at"), *map(_stage, report.stages), *_not_reached(report)]), ""))
-    parts += [(_figures(stage.figures), "") for stage in report.stages if stage.figures]
+    parts += [(_figures(stage.figures), "") for stage in report.stages if stage.figures and stage.name == "kernel"]
     parts += _titled("Good to know", shown[len(bad) :])
     parts.append((_bound_to(report), ""))
     return parts

@@ -6,12 +6,12 @@ import pytest
 
 from schedtui.screens.verify import VerifyScreen
 from tests.app.conftest import screen_text, until
-from tests.app.test_lab_walk import LAB_PATIENCE_S, in_the_lab
+from tests.app.test_lab_walk import LAB_PATIENCE_S, guests, in_the_lab
 
 pytestmark = pytest.mark.lab
 
 
-async def test_a_policy_is_found_proven_read_about_and_applied() -> None:
+async def test_a_policy_is_found_left_alone_proven_and_applied() -> None:
     async with in_the_lab() as (app, pilot):
         await pilot.press("l")
         await until(pilot, lambda: "Built in" in screen_text(app))
@@ -19,10 +19,13 @@ async def test_a_policy_is_found_proven_read_about_and_applied() -> None:
         await until(pilot, lambda: "First come, first served  fifo" in screen_text(app))
         await pilot.press("v")
         await until(pilot, lambda: isinstance(app.screen, VerifyScreen))
-        await until(
-            pilot, lambda: "What this holds for" in screen_text(app) or "failed" in screen_text(app), LAB_PATIENCE_S
-        )
-        assert "fifo passed on Linux 6.18" in screen_text(app)
+        await until(pilot, lambda: len(guests()) == 2, LAB_PATIENCE_S)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(guests()) == 1, LAB_PATIENCE_S)  # the one that is watched
+        assert app.frame.scheduler.sched_ext == "disabled"
+        await pilot.press("v")
+        await until(pilot, lambda: " on Linux 6.18" in screen_text(app) or "failed" in screen_text(app), LAB_PATIENCE_S)
+        assert "fifo passed on Linux 6.18" in screen_text(app), screen_text(app)
         assert "EEVDF" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: "proven" in screen_text(app))
