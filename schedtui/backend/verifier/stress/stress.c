@@ -408,7 +408,7 @@ static bool let_all_run(uint64_t ms)
 	return lasts;
 }
 
-/* How many could not be ended: those that wait in a queue which nobody empties. What they started counts as one. */
+/* How many could not be ended, with what they started: those that wait in a queue which nobody empties. */
 static int reap(uint64_t limit_ms)
 {
 	uint64_t end = now_ns() + limit_ms * NS_PER_MS;
@@ -416,20 +416,18 @@ static int reap(uint64_t limit_ms)
 	for (int n = 0; n < nr_tasks; n++)
 		kill(-tasks[n].pid, SIGKILL);
 	for (;;) {
-		pid_t ended = waitpid(-1, NULL, WNOHANG);
 		int left = 0;
 
-		if (ended < 0)
-			return 0;
 		for (int n = 0; n < nr_tasks; n++) {
-			if (tasks[n].pid == ended)
-				tasks[n].pid = 0;
-			left += tasks[n].pid != 0;
+			pid_t ended;
+
+			do
+				ended = waitpid(-tasks[n].pid, NULL, WNOHANG);
+			while (ended > 0);
+			left += !ended;
 		}
-		if (ended)
-			continue;
-		if (now_ns() > end || (under_policy && !is_enabled()))
-			return left ?: 1;
+		if (!left || now_ns() > end || (under_policy && !is_enabled()))
+			return left;
 		sleep_ms(1);
 	}
 }
