@@ -143,6 +143,11 @@ RULES: dict[str, Rule] = {
         "A task that is handed over and put into no queue never runs again. The kernel's verifier does not look for "
         "that.",
     ),
+    "inserted-twice": Rule(
+        "bytecode",
+        "Puts a task into queues twice",
+        "A task waits in one place. The kernel ends a policy that puts it into a second one.",
+    ),
     "dsq-not-created": Rule(
         "bytecode",
         "Uses a queue that does not exist",

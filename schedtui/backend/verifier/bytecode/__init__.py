@@ -17,15 +17,16 @@ from schedtui.backend.verifier.elf import ObjectFile
 
 _RULES = (tasks.judge, queues.judge, fairness.judge, times.judge)
 _MOST_FINDINGS = 24
+_HAND_TASKS_OVER = ("init_task", "enable", "dispatch", "enqueue", "select_cpu")
 
 
 def check_bytecode(file: ObjectFile) -> Stage:
     """Judge the callbacks of an object that the object stage has let pass."""
     began = time.monotonic()
     walker = Walker(file, on_new_kernel=True)
-    seen = Seen(file, walker.walk())
+    seen = Seen(file, walker.walk(), walker.pointers)
     older = Walker(file, on_new_kernel=False)
-    on_old_kernel = Seen(file, older.walk(only=("init_task", "enable", "enqueue", "select_cpu")))
+    on_old_kernel = Seen(file, older.walk(only=_HAND_TASKS_OVER), older.pointers | walker.pointers)
     findings = [finding for rule in _RULES for finding in rule(seen)]
     findings += tasks.lost(on_old_kernel)
     findings += [_too_hard(root) for root in dict.fromkeys(walker.too_hard + older.too_hard)]

@@ -105,6 +105,10 @@ PARKS = (
 )
 """Functions that put something into a list or tree of the policy's own."""
 
+TAKES_POINTERS = ("bpf_cpumask_", "bpf_task_", "bpf_cgroup_")
+"""How the names of functions begin whose arguments are addresses, but for numbers of CPUs."""
+
+ENQ_HEAD = 1 << 4
 ITERATOR_BYTES = 48
 
 LOOKUP, UPDATE, DELETE, PROBE_READ = 1, 2, 3, 4

@@ -14,6 +14,13 @@ that it may use; has no state, which cannot be when init_task() makes it."""
 FAILED = "empty:"
 """Begins the mark of a queue in which this way found nothing."""
 
+NULL = "null:"
+"""Begins the mark of a place in memory that was found to hold 0."""
+
+MADE, RENEWED = "made:", "renewed"
+"""The beginning of the mark of a map in which this way made state for its task; that the running task's slice was
+made longer."""
+
 
 class Key(Struct, frozen=True, cache_hash=True):
     """What distinguishes ways that lead to the same instruction: the others are looked at as one."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from schedtui.backend.model import Finding, Severity
+from schedtui.backend.verifier.bytecode.calls import ENQ_HEAD
 from schedtui.backend.verifier.bytecode.events import EXCUSED, FAILED, PINNED, STATELESS, Drain, Event, Insert, Store
 from schedtui.backend.verifier.bytecode.families import Family
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
-from schedtui.backend.verifier.bytecode.values import Value, labels
+from schedtui.backend.verifier.bytecode.values import Value, has_bit, labels
 
 _USE = frozenset(("task.se.sum_exec_runtime", "task.scx.slice", "task.utime", "task.stime", "task.se.exec_start"))
 """What tells how long a task has run."""
@@ -25,6 +26,7 @@ def judge(seen: Seen) -> Iterator[Finding]:
     yield from _strict_order(seen)
     yield from _strict_levels(seen)
     yield from _overtaking(seen)
+    yield from _last_first(seen)
     yield from _keys(seen)
 
 
@@ -113,12 +115,9 @@ def _overtaking(seen: Seen) -> Iterator[Finding]:
     for event, family in inserts:
         if not family.is_built_in or _is_excused(event):
             continue
-        certain = (
-            PINNED not in event.key.marks and any(map(_is_nature, event.decisions)) and not _depends_on_use([event])
-        )
         yield Finding(
             rule="starving-priority",
-            severity="error" if certain else "warning",
+            severity=_overtaking_is(event),
             place=place(event),
             meaning="Some tasks go directly to a CPU, or to the global queue, and overtake all that wait in the "
             "policy's own queue. As long as there are such tasks, the others do not run at all.",
@@ -126,6 +125,32 @@ def _overtaking(seen: Seen) -> Iterator[Finding]:
             "shared queue.",
             details=way(event),
         )
+
+
+def _overtaking_is(event: Insert) -> Severity:
+    """Certain for tasks that are chosen by what they are; harmless as a rule for bound ones, or by what they did."""
+    if PINNED in event.key.marks or _depends_on_use([event]):
+        return "note"
+    return "error" if any(map(_is_nature, event.decisions)) else "warning"
+
+
+def _last_first(seen: Seen) -> Iterator[Finding]:
+    """Tasks that are put before all that wait."""
+    for event, family in seen.inserts():
+        if family.is_built_in or event.root != "enqueue" or len(event.values) > 4 or _is_excused(event):
+            continue
+        if has_bit(event.values[3], ENQ_HEAD) and "arg:1" not in event.decisions:
+            others = [each for each, to in seen.inserts() if to.name == family.name and each is not event]
+            always = all(has_bit(each.values[3], ENQ_HEAD) for each in others)
+            yield Finding(
+                rule="starving-priority",
+                severity="error" if always or not _depends_on_use([event]) else "warning",
+                place=place(event),
+                meaning="Tasks are put to the head of the queue, before all that wait there already. As long as more "
+                "come, the first ones do not run at all.",
+                remedy="Put tasks to the end of the queue, or sort it by a time.",
+                details=way(event),
+            )
 
 
 def _is_nature(label: str) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from schedtui.backend.verifier.bytecode import calls
 from schedtui.backend.verifier.bytecode.values import (
+    Argument,
     Const,
     Load,
     Operation,
@@ -51,6 +52,9 @@ class Family(NamedTuple):
         return varying.base <= fixed.base < varying.base + _MOST_IN_A_ROW
 
 
+_COMPUTED_FROM = ("arg:", "call:", "loop", "now", "task.")
+"""Origins in which no number of a queue is kept."""
+
 _MOST_IN_A_ROW = 1 << 16
 """As many queues with numbers in a row as there can be CPUs, and more."""
 
@@ -73,9 +77,7 @@ def _is_open(value: Value) -> bool:
     if isinstance(value, Operation):
         return _is_open(value.left) or _is_open(value.right)
     if isinstance(value, Unknown):
-        return any(not each.startswith(("arg:", "call:", "loop", "now")) for each in value.origins)
+        return any(not each.startswith(_COMPUTED_FROM) for each in value.origins)
     if isinstance(value, Load):
-        return "loop" not in labels(value)
-    if isinstance(value, Result):
-        return False
-    return not isinstance(value, Const)
+        return not all(each.startswith(_COMPUTED_FROM) for each in labels(value))
+    return not isinstance(value, Const | Argument | Result)

@@ -28,8 +28,10 @@ _MOST_STEPS = 12
 class Seen:
     """The events of one object."""
 
-    def __init__(self, file: ObjectFile, events: Iterable[Event]) -> None:
+    def __init__(self, file: ObjectFile, events: Iterable[Event], pointers: Iterable[str] = ()) -> None:
+        """``pointers`` are the labels of places that hold addresses."""
         self.file = file
+        self.pointers = frozenset(pointers)
         self.ops: StructOps | None = file.struct_ops[0] if file.struct_ops else None
         self._by_kind: dict[type[Event], list[Event]] = {}
         for each in events:

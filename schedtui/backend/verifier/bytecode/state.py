@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schedtui.backend.verifier.btf import Line
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import ALLOWED, EXCUSED, FAILED, PINNED, STATELESS, Step
+from schedtui.backend.verifier.bytecode.events import ALLOWED, EXCUSED, FAILED, NULL, PINNED, STATELESS, Step
 from schedtui.backend.verifier.bytecode.families import families
 from schedtui.backend.verifier.bytecode.values import (
     Argument,
@@ -85,19 +85,20 @@ class State:
     def meet(self, other: State, function: str, block: int) -> bool:
         """Keep only what holds in both; whether anything changed."""
         changed = False
-        for index in range(11):
-            joined = join(self.regs[index], other.regs[index], (function, block, index))
-            if joined != self.regs[index]:
-                self.regs[index], changed = joined, True
+        for index, (value, there) in enumerate(zip(self.regs, other.regs, strict=True)):
+            if value is not there and value != there:
+                joined = join(value, there, (function, block, index))
+                if joined is not value and joined != value:
+                    self.regs[index], changed = joined, True
         for slot, (size, value) in list(self.stack.items()):
-            there = other.stack.get(slot)
-            if there is None or there[0] != size:
+            beside = other.stack.get(slot)
+            if beside is None or beside[0] != size:
                 del self.stack[slot]
                 changed = True
-                continue
-            joined = join(value, there[1], (function, block, 1000 * slot[0] + 16 - slot[1]))
-            if joined != value:
-                self.stack[slot], changed = (size, joined), True
+            elif value is not beside[1]:
+                joined = join(value, beside[1], (function, block, 1000 * slot[0] + 16 - slot[1]))
+                if joined is not value and joined != value:
+                    self.stack[slot], changed = (size, joined), True
         for value, known in list(self.facts.items()):
             if other.facts.get(value) != known:
                 del self.facts[value]
@@ -269,6 +270,8 @@ def _marks(value: Value, known: Range) -> frozenset[str]:
         return frozenset((PINNED,))
     if _is_field(value, "task.mm") and low == high == 0:
         return frozenset((EXCUSED,))
+    if isinstance(value, Load) and value.size == 8 and low == high == 0:
+        return frozenset(NULL + each for each in labels(value) if each.startswith(("map:", "memory", "global:")))
     return frozenset()
 
 

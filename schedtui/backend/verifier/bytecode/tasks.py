@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import STATELESS, Event, Insert, Parked, Return, Taken
+from schedtui.backend.verifier.bytecode.events import NULL, STATELESS, Event, Insert, Parked, Return, Taken
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
-from schedtui.backend.verifier.bytecode.values import MapAddress, labels
+from schedtui.backend.verifier.bytecode.values import Argument, MapAddress, labels
 from schedtui.backend.verifier.elf import Program
 
 _QUEUES_ITS_TASK = ("enqueue", "select_cpu")
@@ -16,6 +16,7 @@ _QUEUES_ITS_TASK = ("enqueue", "select_cpu")
 
 def judge(seen: Seen) -> Iterator[Finding]:
     yield from lost(seen)
+    yield from _inserted_twice(seen)
     yield from _never_taken(seen)
     yield from _no_exit_record(seen)
 
@@ -23,10 +24,16 @@ def judge(seen: Seen) -> Iterator[Finding]:
 def lost(seen: Seen) -> Iterator[Finding]:
     """Ways that end although the task is nowhere."""
     for each in seen.all(Return):
-        if each.root == "enqueue" and not each.key.placed and STATELESS not in each.key.marks:
+        if each.root == "enqueue" and not each.key.placed and not _cannot_be(seen, each):
             yield _lost(each)
         elif each.root not in _QUEUES_ITS_TASK and each.key.holding:
             yield _dropped(each)
+
+
+def _cannot_be(seen: Seen, event: Event) -> bool:
+    """Whether the way is one for state of the policy's own that is missing, although every task has it."""
+    nulls = {each.removeprefix(NULL) for each in event.key.marks if each.startswith(NULL)}
+    return STATELESS in event.key.marks or bool(nulls & seen.pointers)
 
 
 def _lost(event: Event) -> Finding:
@@ -52,6 +59,20 @@ def _dropped(event: Event) -> Finding:
         remedy="Insert every task that was taken, also when the CPU that was meant for it is no longer allowed.",
         details=way(event),
     )
+
+
+def _inserted_twice(seen: Seen) -> Iterator[Finding]:
+    for each in seen.all(Insert):
+        if each.root in _QUEUES_ITS_TASK and each.key.placed and each.values[0] == Argument(0):
+            yield Finding(
+                rule="inserted-twice",
+                severity="error",
+                place=place(each),
+                meaning="There is a way on which the same task is put into queues twice. The kernel ends the policy "
+                "when that happens.",
+                remedy="Return after the first insertion.",
+                details=way(each),
+            )
 
 
 def _never_taken(seen: Seen) -> Iterator[Finding]:

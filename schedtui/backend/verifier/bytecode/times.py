@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import Event, Insert, Kick, Repeats, SetSlice
+from schedtui.backend.verifier.bytecode.events import RENEWED, Event, Insert, Kick, Repeats, Return, SetSlice
 from schedtui.backend.verifier.bytecode.seen import Seen, clock, place, way
-from schedtui.backend.verifier.bytecode.values import Const, Value, alternatives
+from schedtui.backend.verifier.bytecode.values import Const, Value, alternatives, has_bit
 
 LONG_SLICE_NS = 1_000_000_000
 """A task that runs this long holds up what waits for its CPU as much as the kernel stage would accept at most."""
@@ -26,6 +26,7 @@ _ROUNDS_IN_A_WALK = 64
 
 def judge(seen: Seen) -> Iterator[Finding]:
     yield from _endless_slices(seen)
+    yield from _renewed_slices(seen)
     yield from _unbounded_work(seen)
 
 
@@ -52,6 +53,20 @@ def _endless_slices(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def _renewed_slices(seen: Seen) -> Iterator[Finding]:
+    """A slice that is made longer at each tick does not end."""
+    ends = [each for each in seen.all(Return) if each.root == "tick"]
+    if ends and all(RENEWED in each.key.marks for each in ends) and not _preempts(seen, but="tick"):
+        yield Finding(
+            rule="endless-slice",
+            severity="error",
+            place=place(ends[0]),
+            meaning="At each tick of the clock the running task gets a new slice, so that none ever ends. A program "
+            "that computes keeps its CPU, and whatever waits for that CPU stands still.",
+            remedy="Give a task in tick() a new slice only when nothing waits, or none at all.",
+        )
+
+
 def _how_long(slice_ns: int) -> str:
     told = clock(slice_ns)
     return told if told == "without end" else f"for {told}"
@@ -59,16 +74,18 @@ def _how_long(slice_ns: int) -> str:
 
 def _watchdog_ns(seen: Seen) -> int:
     timeout_ms = seen.ops.values.get("timeout_ms", 0) if seen.ops else 0
-    return min(int(timeout_ms) * 1_000_000, LONGEST_WATCHDOG_NS) if timeout_ms else LONGEST_WATCHDOG_NS
+    if not isinstance(timeout_ms, int) or not timeout_ms:
+        return LONGEST_WATCHDOG_NS
+    return min(timeout_ms * 1_000_000, LONGEST_WATCHDOG_NS)
 
 
-def _preempts(seen: Seen) -> bool:
-    """Whether anything can take a CPU from a running task before its slice ends."""
+def _preempts(seen: Seen, but: str = "") -> bool:
+    """Whether anything, ``but`` a callback, can take a CPU from a running task before its slice ends."""
     if any(_may_have(each.values[1], calls.KICK_PREEMPT) for each in seen.all(Kick)):
         return True
-    if any(_has(each.values[3], calls.ENQ_PREEMPT) for each in seen.all(Insert)):
+    if any(has_bit(each.values[3], calls.ENQ_PREEMPT) for each in seen.all(Insert)):
         return True
-    return any(_shortens(seen, each) for each in seen.all(SetSlice))
+    return any(_shortens(seen, each) for each in seen.all(SetSlice) if each.root != but)
 
 
 def _shortens(seen: Seen, event: Event) -> bool:
@@ -78,20 +95,8 @@ def _shortens(seen: Seen, event: Event) -> bool:
     return not numbers or min(numbers) < LONG_SLICE_NS
 
 
-def _has(flags: Value, flag: int) -> bool:
-    return any(isinstance(each, Const) and each.number & flag for each in _parts(flags))
-
-
 def _may_have(flags: Value, flag: int) -> bool:
     return any(not isinstance(each, Const) or each.number & flag for each in alternatives(flags))
-
-
-def _parts(flags: Value) -> Iterator[Value]:
-    for each in alternatives(flags):
-        yield each
-        right = getattr(each, "right", None)
-        if isinstance(right, Const) and getattr(each, "sign", "") == "|":
-            yield right
 
 
 def _unbounded_work(seen: Seen) -> Iterator[Finding]:

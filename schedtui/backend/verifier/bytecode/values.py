@@ -249,17 +249,27 @@ def alternatives(value: Value) -> frozenset[Value]:
     return value.alternatives if isinstance(value, Choice) else frozenset((value,))
 
 
+def has_bit(flags: Value, bit: int) -> bool:
+    """Whether flags certainly have a bit, in one of the ways that they can be."""
+    for each in alternatives(flags):
+        fixed = each.right if isinstance(each, Operation) and each.sign == "|" else each
+        if isinstance(fixed, Const) and fixed.number & bit:
+            return True
+    return False
+
+
 def join(first: Value, second: Value, site: Site) -> Value:
     """What is known when either may be the case."""
     if first == second:
         return first
-    own = [each for each in (first, second) if isinstance(each, Unknown) and each.site == site]
-    if own:
-        origins = labels(first) | labels(second)
-        return own[0] if own[0].origins == origins else Unknown(site, origins)
-    either = (alternatives(first) | alternatives(second)) - {Choice(site, frozenset())}
-    flat = frozenset(each for each in either if not isinstance(each, Unknown))
-    if len(flat) == len(either) and len(either) <= MOST_CHOICES and sum(map(_parts, either)) <= 2 * _MOST_PARTS:
+    for own, other in ((first, second), (second, first)):
+        if isinstance(own, Unknown) and own.site == site:
+            more = labels(other)
+            return own if more <= own.origins else Unknown(site, own.origins | more)
+    if isinstance(first, Unknown) or isinstance(second, Unknown):
+        return Unknown(site, labels(first) | labels(second))
+    either = alternatives(first) | alternatives(second)
+    if len(either) <= MOST_CHOICES and sum(map(_parts, either)) <= 2 * _MOST_PARTS:
         return Choice(site, either)
     return Unknown(site, labels(first) | labels(second))
 

@@ -20,7 +20,10 @@ from schedtui.backend.verifier.bytecode.events import (
     ALLOWED,
     EXCUSED,
     FAILED,
+    MADE,
+    NULL,
     PINNED,
+    RENEWED,
     STATELESS,
     Create,
     Drain,
@@ -71,12 +74,14 @@ from schedtui.backend.verifier.bytecode.values import (
     labels,
     place_labels,
     signed,
+    split_offset,
 )
 from schedtui.backend.verifier.elf import CALL, LD_IMM64, Global, Instruction, ObjectFile, Program
 
 _MOST_STEPS = 60_000
 """Instructions looked at in one callback: some hundred times what the largest callbacks of real schedulers have."""
 
+_MOST_STEPS_IN_ALL = 200_000
 _MOST_KEYS = 96
 _DEEPEST_CALL = 8
 _LOOP_ROUNDS = 2
@@ -155,7 +160,10 @@ class Walker:
         self._asked: frozenset[str] = frozenset()
         self._drains = False
         self._steps = 0
+        self._steps_in_all = 0
         self.too_hard: list[str] = []
+        self.pointers: set[str] = set()
+        """Labels of places from which addresses are loaded."""
 
     def walk(self, *, only: tuple[str, ...] = ()) -> list[Event]:
         """Everything that happens in the callbacks (``only`` in these), and in the functions that they call later."""
@@ -176,20 +184,31 @@ class Walker:
         return bool(program.op) or not program.section.startswith((".text", "struct_ops"))
 
     def _walk_callback(self, root: str, program: Program) -> None:
-        self._root, self._steps = root, 0
+        self._root = root
         self._asked = _MARKS_ASKED_FOR.get(root, _MARKS_OF_OTHERS)
         self._drains = root not in _NEVER_DRAINS
+        try:
+            ends = self._all_ways(program)
+            if root == "enqueue" and self.pointers and any(_seems_lost(key) for key in ends):
+                # Again, now that it is known where addresses are kept: what is lost only without them is not lost.
+                self._asked |= {NULL + each for each in self.pointers}
+                self._events = {where: each for where, each in self._events.items() if each.root != root}
+                ends = self._all_ways(program)
+        except (TooHard, Malformed, IndexError, KeyError, RecursionError):
+            self.too_hard.append(root)
+            return
+        if root in _BEFORE_ANY_QUEUE:
+            self._made_for_each |= _made_on_all_ways(ends)
+        for key, state in ends.items():
+            self._note(Return, key, state, (-1,), (state.value(state.regs[0]),))
+
+    def _all_ways(self, program: Program) -> _States:
+        self._steps = 0
         start = State()
         start.regs[1] = Context() if program.section != ".text" else Argument(0)
         for index in range(2, 6):
             start.regs[index] = Argument(index - 1)
-        try:
-            ends = self._run(program, {Key(): start}, (), 1)
-        except (TooHard, Malformed, IndexError, RecursionError):
-            self.too_hard.append(root)
-            return
-        for key, state in ends.items():
-            self._note(Return, key, state, (-1,), (state.value(state.regs[0]),))
+        return self._run(program, {Key(): start}, (), 1)
 
     # ---- one function
 
@@ -245,7 +264,8 @@ class Walker:
             place, key, state = waiting.pop()
             while place <= final:
                 self._steps += 1
-                if self._steps > _MOST_STEPS:
+                self._steps_in_all += 1
+                if self._steps > _MOST_STEPS or self._steps_in_all > _MOST_STEPS_IN_ALL:
                     raise TooHard
                 instruction = frame.program.instructions[place]
                 if instruction.line and not instruction.line.file.endswith(".h"):
@@ -313,11 +333,18 @@ class Walker:
         if isinstance(base, Stack):
             return from_stack(state, base.frame, base.offset + instruction.off, size, site)
         address = _address(base, instruction)
+        self._points(base)
         if isinstance(address, Variable):
             constant = self._constant(address, size)
             if constant is not None:
                 return constant
         return state.value(values.bounded(Load(address, size), site))
+
+    def _points(self, base: Value) -> None:
+        """Note that what was loaded from somewhere is used as an address."""
+        pointer = split_offset(base)[0]
+        if isinstance(pointer, Load):
+            self.pointers |= labels(pointer)
 
     def _constant(self, address: Variable, size: int) -> Value | None:
         known = self._constants.get((address.section, address.offset))
@@ -362,9 +389,12 @@ class Walker:
             to_stack(state, base.frame, base.offset + instruction.off, size, Unknown(site) if atomic else value)
             return key
         address = _address(base, instruction)
+        self._points(base)
         if atomic:
             return self._change_atomically(frame, place, instruction, address, key, state)
         self._note_store(frame, place, key, state, address, value)
+        if isinstance(address, Field) and address.name == "task.scx.slice":
+            key = self._set_slice(key, state, (*frame.chain, place), address.base, state.value(value))
         state.forget(Load(address, size))
         if self._keeps_task(state, value):
             key = self._park(frame, place, key, state, None)
@@ -395,8 +425,12 @@ class Walker:
         origins = labels(state.value(value)) | (to if adds else frozenset())
         event = self._event(Store, key, state, (address, value), to=to, origins=origins)
         self._keep(event, (*frame.chain, place))
-        if isinstance(address, Field) and address.name == "task.scx.slice":
-            self._note(SetSlice, key, state, (*frame.chain, place), (address.base, state.value(value)))
+
+    def _set_slice(self, key: Key, state: State, where: tuple[int, ...], task: Value, slice_ns: Value) -> Key:
+        self._note(SetSlice, key, state, where, (task, slice_ns))
+        if self._root != "tick" or slice_ns == Const(0) or RENEWED in key.marks:
+            return key
+        return Key(key.placed, key.holding, key.marks | {RENEWED})
 
     def _keeps_task(self, state: State, value: Value) -> bool:
         """Whether what is written leads back to the task, from where another callback may queue it."""
@@ -462,8 +496,13 @@ class Walker:
             key = Key(False, key.holding, key.marks)
         if key.placed:  # whatever comes now is about other tasks
             return key
-        ours = frozenset(each for each in marks if each in self._asked or (each.startswith(FAILED) and self._drains))
+        ours = frozenset(each for each in marks if self._asks_for(each))
         return key if ours <= key.marks else Key(key.placed, key.holding, key.marks | ours)
+
+    def _asks_for(self, mark: str) -> bool:
+        if mark.startswith(FAILED):
+            return self._drains
+        return mark in self._asked
 
     # ---- calls
 
@@ -513,6 +552,9 @@ class Walker:
         result_name = name
         if name in calls.ENDS:
             return []
+        if name.startswith(calls.TAKES_POINTERS):
+            for each in args:
+                self._points(each)
         if name in calls.INSERTS:
             key = self._insert(name, args, key, state, where)
         elif name in calls.MOVES_TO_LOCAL:
@@ -527,7 +569,7 @@ class Walker:
         elif name in calls.KICKS:
             self._note(Kick, key, state, where, (args[0], args[1]))
         elif name in calls.SETS_SLICE:
-            self._note(SetSlice, key, state, where, (args[0], args[1]))
+            key = self._set_slice(key, state, where, args[0], args[1])
         elif name in calls.SETS_SLICE_OF_MOVED:
             self._note(SetSlice, key, state, where, (Unknown(site), args[1]))
         elif name in calls.SETS_VTIME:
@@ -656,7 +698,8 @@ class Walker:
         elif number == calls.TIMER_SET_CALLBACK and isinstance(args[1], Function):
             self._later.append(args[1].name)
         if isinstance(result, Result) and result.name == "create storage" and self._root in _BEFORE_ANY_QUEUE:
-            self._made_for_each |= {each.name for each in result.about if isinstance(each, MapAddress)}
+            made = frozenset(MADE + each.name for each in result.about if isinstance(each, MapAddress))
+            key = Key(key.placed, key.holding, key.marks | made)
         if number in calls.WRITES_TO:
             put(state, args[calls.WRITES_TO[number]], 1, Unknown(site, frozenset((f"call:helper {number}",))))
         self._return(state, result)
@@ -752,6 +795,23 @@ class Walker:
             values=about,
             **more,
         )
+
+
+def _seems_lost(key: Key) -> bool:
+    return not key.placed and STATELESS not in key.marks
+
+
+def _made_on_all_ways(ends: _States) -> set[str]:
+    """The maps in which each task has state that comes out of this callback without an error."""
+    good = [key for key, state in ends.items() if _may_be_success(state.value(state.regs[0]))]
+    if not good:
+        return set()
+    marks = frozenset.intersection(*(key.marks for key in good))
+    return {each.removeprefix(MADE) for each in marks if each.startswith(MADE)}
+
+
+def _may_be_success(returned: Value) -> bool:
+    return not isinstance(returned, Const) or returned.number & 0xFFFFFFFF == 0
 
 
 def _is_constant(variable: Global) -> bool:
