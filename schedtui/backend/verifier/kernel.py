@@ -51,11 +51,13 @@ _AGAIN = 2
 """Measurements after the first, where chance could have had a hand: the last one only on a busy computer."""
 _ENOUGH = 0.5
 """Of the CPUs that the guest could have used: with less, this computer was busy with other work."""
+_HARDLY_ANY = 0.2
+"""With less of them, it was this computer's other work that made the guest hang."""
 CPUS = 4
 """Of the guest, whatever this computer has: some faults need more than two CPUs."""
 LIMIT_S = 100.0
-"""For everything in one guest. A policy whose guest needs longer hangs it."""
-_SUITE_LIMIT_S = 40.0
+"""For one measurement. A policy whose guest needs longer hangs it."""
+_SUITE_LIMIT_S = 60.0
 _READY_LIMIT_S = 30
 _LOOK_S = 0.1
 _TOLD_WITHIN_S = 3.0
@@ -87,6 +89,8 @@ class Trial:
         self._began = time.monotonic()
         self._blamed = False
         """The policy is in the guest, so what happens to the guest is its doing."""
+        self._hung = False
+        """Its time was over, so it was ended."""
 
     def __enter__(self) -> Trial:
         """Restore the guest. Raises LabFailed, KernelUnsuitable, MissingTool."""
@@ -116,17 +120,12 @@ class Trial:
         program = stress.program()
         with self._alone():
             began = time.monotonic()
-            ended = threading.Event()
-            timer = self._end_after(LIMIT_S, ended)
             try:
                 findings, figures, summary = self._try(program, name, obj, settings, quick)
             except _GONE as error:
-                if not self._blamed or self._was_killed():
+                if not self._blamed or (self._was_killed() and not self._hung):
                     raise
-                findings, figures = [self._died(error, hung=ended.is_set())], {}
-                summary = "the guest did not survive"
-            finally:
-                timer.cancel()
+                findings, figures, summary = [self._died(error)], {}, "the guest did not survive"
             return Stage(
                 name="kernel",
                 verdict=verdict_of(findings),
@@ -136,17 +135,28 @@ class Trial:
                 figures=figures,
             )
 
-    def _end_after(self, seconds: float, ended: threading.Event) -> threading.Timer:
-        """Whatever waits for the guest then stops waiting."""
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Whatever waits for a guest that hangs stops waiting when its time is over."""
 
         def end() -> None:
-            ended.set()
+            self._hung = True
+            self._blamed &= self._host_share() > _HARDLY_ANY
             self.machine.close()
 
-        timer = threading.Timer(seconds, end)
+        self._measured_from = time.monotonic(), self._used_s()
+        timer = threading.Timer(LIMIT_S, end)
         timer.daemon = True
         timer.start()
-        return timer
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _host_share(self) -> float:
+        """CPU time that the guest got since the measurement began, of what it could have used."""
+        began, used_s = self._measured_from
+        return (self._used_s() - used_s) / (time.monotonic() - began) / min(CPUS, os.cpu_count() or 1)
 
     def _was_killed(self) -> bool:
         """Somebody killed QEMU; when its guest panics it ends by itself."""
@@ -205,7 +215,10 @@ class Trial:
 
     def _measure(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
         """The suite under the kernel's own scheduler, then under the policy. Raises LoadRejected, BadTunable."""
-        began, used_s = time.monotonic(), self._used_s()
+        with self._limited():
+            return self._run_suite(name, obj, settings, own, policy)
+
+    def _run_suite(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
         suite = _Suite(self.machine, own, policy)
         self._say("measuring the kernel's own scheduler")
         if self.machine.run([_PATH, "ready", str(_READY_LIMIT_S)], _READY_LIMIT_S + 5).exit_code:
@@ -220,7 +233,7 @@ class Trial:
             raise LoadRejected(error.message, error.remedy, error.details) from error
         before = self._watch(suite)
         done = suite.done()
-        host_share = (self._used_s() - used_s) / (time.monotonic() - began) / min(CPUS, os.cpu_count() or 1)
+        host_share = self._host_share()
         results = stress.read_results(done.output)
         now = self.machine.scheduler()
         if done.exit_code and now.sched_ext == "enabled":
@@ -291,11 +304,11 @@ class Trial:
         _, mark, rest = self._qemu.console.rpartition(stress.MARK)
         return rest.split()[0] if mark and rest.split() else ""
 
-    def _died(self, error: SchedtuiError, *, hung: bool) -> Finding:
+    def _died(self, error: SchedtuiError) -> Finding:
         lines = [each.rstrip() for each in self._qemu.console.splitlines() if each.strip()]
         lines = [each for each in lines if not each.startswith(stress.MARK)]
         words = next((each for each in reversed(lines) if "Kernel panic" in each), "")
-        what = "hung" if hung or not words else "crashed"
+        what = "crashed" if words else "hung"
         said = f" It said: {words.split('] ')[-1]}." if words else ""
         return Finding(
             rule="guest-died",

@@ -467,7 +467,7 @@ static void print_task(const struct task *task, uint64_t used_ns, uint64_t longe
 	       longest_ns / 1e6, (unsigned long long)task->misplaced);
 }
 
-/* Ends the tasks, and prints what they did. False when the policy is gone. */
+/* Ends the tasks, and prints what they did. False when the policy is gone, or left tasks in the way of further tests. */
 static bool finish(const char *test, bool lasted, const char *hotplug)
 {
 	uint64_t now = now_ns(), used[MOST_TASKS] = { 0 }, longest[MOST_TASKS];
@@ -493,7 +493,7 @@ static bool finish(const char *test, bool lasted, const char *hotplug)
 		print_task(&tasks[n], used[n], longest[n], n ? ", " : "");
 	printf("]}\n");
 	fflush(stdout);
-	return lasted;
+	return lasted && !stuck;
 }
 
 /* ---- the tests ------------------------------------------------------------------------------------------- */
