@@ -17,6 +17,9 @@ from schedtui.backend.verifier.elf import ObjectFile
 
 _RULES = (tasks.judge, queues.judge, fairness.judge, times.judge)
 _MOST_FINDINGS = 24
+_NEED_ALL_WAYS = ("dsq-not-created", "dsq-never-drained", "endless-slice", "vtime-never-charged", "stranded-on-cpu")
+"""Rules that something breaks which is missing: it may be where nobody could look."""
+
 _HAND_TASKS_OVER = ("init_task", "enable", "dispatch", "enqueue", "select_cpu")
 
 
@@ -29,6 +32,8 @@ def check_bytecode(file: ObjectFile) -> Stage:
     on_old_kernel = Seen(file, older.walk(only=_HAND_TASKS_OVER), older.pointers | walker.pointers)
     findings = [finding for rule in _RULES for finding in rule(seen)]
     findings += tasks.lost(on_old_kernel)
+    if walker.too_hard:
+        findings = [each for each in findings if each.rule not in _NEED_ALL_WAYS]
     findings += [_too_hard(root) for root in dict.fromkeys(walker.too_hard + older.too_hard)]
     findings = _once_each(findings)[:_MOST_FINDINGS]
     severities = {each.severity for each in findings}

@@ -89,11 +89,18 @@ def _comes_second(event: Drain, severity: Severity) -> Finding:
 def _strict_levels(seen: Seen) -> Iterator[Finding]:
     """Queues by level, gone through from the first to the last, each time anew."""
     filled = _filled_by_level(seen)
-    for event, family in seen.drains():
-        is_level = family.varies is not None and labels(family.varies) <= {"loop"} and not family.is_built_in
-        if is_level and FAILED + family.name in event.key.marks and filled.get(family.base):
+    drains = [(event, family) for event, family in seen.drains() if not family.is_built_in]
+    for event, family in drains:
+        if not _counts_up(family) or FAILED + family.name not in event.key.marks or not filled.get(family.base):
+            continue
+        if all(_counts_up(other) for _, other in drains if other.can_be(family)):
             certain = not _depends_on_use(filled[family.base])
             yield _comes_second(event, "error" if certain else "warning")
+
+
+def _counts_up(family: Family) -> bool:
+    """Whether its number is that of the round of a loop, which always begins with the same."""
+    return family.varies is not None and labels(family.varies) == {"loop"}
 
 
 def _filled_by_level(seen: Seen) -> dict[int, list[Insert]]:

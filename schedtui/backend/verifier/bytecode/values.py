@@ -168,6 +168,8 @@ def labels(value: Value) -> frozenset[str]:
             return _result_labels(value)
         case Operation():
             return labels(value.left) | labels(value.right)
+        case Count():
+            return labels(value.start)
         case Field():
             return labels(value.base)
         case Variable():
@@ -180,7 +182,9 @@ def labels(value: Value) -> frozenset[str]:
 def _result_labels(value: Result) -> frozenset[str]:
     if value.name == "now":
         return frozenset(("now",))
-    if value.name in ("lookup", "storage", "create storage"):
+    if value.name == "next number":
+        return frozenset(("loop",)).union(*map(labels, value.about))
+    if value.name in ("lookup", "element", "storage", "create storage"):
         return frozenset().union(*(labels(each) for each in value.about if isinstance(each, MapAddress)))
     return frozenset((f"call:{value.name}",))
 
@@ -201,6 +205,8 @@ def place_labels(address: Value) -> frozenset[str]:
             found.add(f"map:{each[4:]}+{offset}")
         elif each.startswith("at:"):
             found.add(f"global:{each[3:]}")
+        elif each == "loop":
+            return labels(base)
         elif each.startswith(("map:", "global:", "call:", "arg:")):
             found.add(f"memory+{offset}")
     return frozenset(found)
