@@ -193,6 +193,8 @@ def why(judged: Judged) -> str:
     line = judged.mutant.before
     if "count(" in line:
         return "only a statistic differs"
+    if judged.mutant.kind == "zero a slice":
+        return "a slice of zero stands for the kernel's own, of 20 ms"
     if judged.mutant.kind == "drop a callback":
         return "the kernel's default for that callback is a sound policy"
     if "const volatile" in line or "#define" in line:
