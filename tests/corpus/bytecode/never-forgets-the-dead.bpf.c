@@ -8,7 +8,7 @@
 char _license[] SEC("license") = "GPL";
 
 #define SHARED_DSQ 1
-#define MOST_TASKS 128
+#define MOST_TASKS 32
 
 UEI_DEFINE(uei);
 

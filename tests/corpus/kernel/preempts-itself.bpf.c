@@ -42,5 +42,5 @@ SCX_OPS_DEFINE(preempts_itself_ops,
 	.running = (void *)preempts_itself_running,
 	.init = (void *)preempts_itself_init,
 	.exit = (void *)preempts_itself_exit,
-	.timeout_ms = 5000,
+	.timeout_ms = 2000,
 	.name = "preempts_itself");
