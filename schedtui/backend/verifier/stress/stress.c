@@ -650,7 +650,7 @@ static bool hotplug(uint64_t ms)
 		tasks[n].seen_at = now_ns();
 	}
 	lasted = let_all_run(ms);
-	return finish("hotplug", lasted, ended <= 0 ? "hangs" : status ? "refused" : "done");
+	return finish("hotplug", lasted, worker < 0 || (ended > 0 && status) ? "refused" : ended > 0 ? "done" : "hangs");
 }
 
 static const struct {
