@@ -79,6 +79,14 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
         "dsq-not-created",
         {"enqueue": HIGH_OR_LOW, "dispatch": f"if (prev) {{ {DRAIN} }} scx_bpf_dsq_move_to_local(2); {DRAIN}"},
     ),
+    "a look at a queue that is not there": (
+        "dsq-not-created",
+        {"enqueue": f"if (!scx_bpf_dsq_nr_queued(7)) kick_idle_cpu(p); {INSERT}"},
+    ),
+    "state that nothing makes": (
+        "state-never-made",
+        {"state": TASKS, "enqueue": f"{STATE} if (state) state->level++; {INSERT}"},
+    ),
     "a queue that is filled only": ("dsq-never-drained", {"enqueue": HIGH_OR_LOW, "init": TWO}),
     "a slice of minutes by default": (
         "endless-slice",
@@ -118,6 +126,31 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
     "a loop of a million rounds": (
         "unbounded-work",
         {"state": "u64 nr;", "enqueue": f"int i; bpf_for(i, 0, 1 << 20) nr += i; {INSERT}"},
+    ),
+}
+
+DOUBTFUL: dict[str, tuple[str, dict[str, str]]] = {
+    "vtime that only a common clock moves": (
+        "vtime-never-charged",
+        {
+            **SORTED_POLICY,
+            "state": f"{TASKS} static struct vclock common;",
+            "stopping": f"{STATE} if (state) state->vtime = max(state->vtime, vclock_now(&common));",
+        },
+    ),
+    "tasks that wake up overtake": (
+        "starving-priority",
+        {
+            "enqueue": "if (enq_flags & SCX_ENQ_WAKEUP) scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, 0, enq_flags); "
+            f"else {INSERT}"
+        },
+    ),
+    "a look at all that wait": (
+        "unbounded-work",
+        {
+            "state": "u64 nr;",
+            "enqueue": f"struct task_struct *other; bpf_for_each(scx_dsq, other, 1, 0) nr += other->pid; {INSERT}",
+        },
     ),
 }
 
@@ -202,6 +235,14 @@ def test_what_breaks_a_rule_fails_by_that_rule(what: str, tmp_path: Path) -> Non
     assert stage.verdict == "fail"
     assert {each.rule for each in stage.findings if each.severity == "error"} == {rule}
     assert rule in RULES
+
+
+@pytest.mark.parametrize("what", DOUBTFUL)
+def test_what_may_be_meant_passes_with_a_warning(what: str, tmp_path: Path) -> None:
+    rule, parts = DOUBTFUL[what]
+    stage = examined(tmp_path, parts)
+    assert [(each.rule, each.severity) for each in stage.findings] == [(rule, "warning")]
+    assert stage.verdict == "warn"
 
 
 @pytest.mark.parametrize("what", SOUND)

@@ -148,6 +148,11 @@ RULES: dict[str, Rule] = {
         "Puts a task into queues twice",
         "A task waits in one place. The kernel ends a policy that puts it into a second one.",
     ),
+    "state-never-made": Rule(
+        "bytecode",
+        "Looks up what it never wrote down",
+        "A policy that knows nothing of its tasks treats all of them as the exception.",
+    ),
     "dsq-not-created": Rule(
         "bytecode",
         "Uses a queue that does not exist",

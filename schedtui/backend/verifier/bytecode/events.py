@@ -63,6 +63,17 @@ class Drain(Event, frozen=True, kw_only=True):
     """A task is taken out of a queue, to run. Values: queue, CPU (of dispatch)."""
 
 
+class Look(Event, frozen=True, kw_only=True):
+    """A queue is looked at, and nothing taken out. Values: queue."""
+
+
+class Recall(Event, frozen=True, kw_only=True):
+    """The state of a task is looked up. Values: map."""
+
+    creates: bool
+    """It is made where there is none."""
+
+
 class Kick(Event, frozen=True, kw_only=True):
     """A CPU is told to look. Values: CPU, flags."""
 

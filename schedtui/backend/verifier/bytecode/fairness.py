@@ -184,8 +184,7 @@ def _keys(seen: Seen) -> Iterator[Finding]:
 
 def _uncharged(seen: Seen, event: Insert, key: Value, states: set[str]) -> Iterator[Finding]:
     fed = seen.sources(states, but=_BEFORE_USE)
-    measured = seen.sources(states, but=(*_BEFORE_USE, "enqueue", "select_cpu"))
-    if fed & _USE or (("now" in measured) and _stores_clock_while_running(seen)):
+    if fed & _USE or _is_charged_by_clock(seen, fed):
         return
     if any(each.startswith("memory") for each in fed):
         return  # kept in memory that cannot be followed
@@ -201,8 +200,11 @@ def _uncharged(seen: Seen, event: Insert, key: Value, states: set[str]) -> Itera
     )
 
 
-def _stores_clock_while_running(seen: Seen) -> bool:
-    return any("now" in each.origins and each.root in _MEASURES for each in seen.all(Store))
+def _is_charged_by_clock(seen: Seen, counted: set[str]) -> bool:
+    """Whether the time since a task's own time stamp is added to something that counts."""
+    own = [each for each in seen.all(Store) if each.root not in _BEFORE_USE and "now" in each.origins]
+    stamps = {to for each in own for to in each.to if to.startswith(("map:", "memory"))}
+    return any(each.root in _MEASURES and each.to & counted and each.origins & stamps for each in own)
 
 
 def _fixed_key(event: Insert) -> Finding:

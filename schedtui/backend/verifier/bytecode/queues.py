@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import ALLOWED, PINNED, Create, Drain, Event, Insert
+from schedtui.backend.verifier.bytecode.events import ALLOWED, PINNED, Create, Drain, Event, Insert, Look
 from schedtui.backend.verifier.bytecode.families import Family, families
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
 from schedtui.backend.verifier.bytecode.values import Const, labels
@@ -25,7 +25,9 @@ def judge(seen: Seen) -> Iterator[Finding]:
 
 def _never_created(seen: Seen) -> Iterator[Finding]:
     created = [family for each in seen.all(Create) for family in families(each.values[0])]
-    used: list[tuple[Event, Family]] = [*seen.inserts(), *seen.drains()]
+    looks = [(each, family) for each in seen.all(Look) for family in families(each.values[0])]
+    taken = [(each, family) for each in seen.all(Drain) for family in families(each.values[0])]
+    used: list[tuple[Event, Family]] = [*seen.inserts(), *taken, *looks]
     for event, family in used:
         if family.is_open or _exists_always(family) or any(family.can_be(each) for each in created):
             continue
@@ -33,8 +35,8 @@ def _never_created(seen: Seen) -> Iterator[Finding]:
             rule="dsq-not-created",
             severity="error",
             place=place(event),
-            meaning=f"{_title(family)} is used but was never created: the kernel ends the policy at once when that "
-            "happens.",
+            meaning=f"{_title(family)} is used but was never created: the kernel ends the policy when a task comes "
+            "that way.",
             remedy="Create every queue in init() with scx_bpf_create_dsq(), with the same number.",
             details=way(event),
         )
@@ -136,24 +138,21 @@ def _waits_for_one_cpu(event: Event, family: Family) -> Finding:
 
 
 def _left_behind(seen: Seen) -> Iterator[Finding]:
-    """Queues of CPUs that go away, in policies that want to survive that."""
-    if not seen.has("cpu_offline"):
+    """Tasks that are bound to a CPU which goes away, in policies that want to survive that."""
+    if not (seen.has("cpu_offline") or seen.has("cpu_online")):
         return
-    moved_away = [
-        family for each in seen.all(Drain) if each.root == "cpu_offline" for family in families(each.values[0])
-    ]
-    drains = list(seen.drains())
+    going = [each for each in seen.all(Drain) if each.root == "cpu_offline"]
+    moved_away = [family for each in going for family in families(each.values[0])]
     for event, family in seen.inserts():
-        if family.is_built_in or family.varies is None or family.is_open:
+        if family.is_built_in or any(family.can_be(each) for each in moved_away):
             continue
-        if _takers(family, drains) and not any(family.can_be(each) for each in moved_away):
-            yield Finding(
-                rule="stranded-on-cpu",
-                severity="warning",
-                place=place(event),
-                meaning="Each CPU has a queue that only this CPU takes tasks from. When a CPU is switched off, as on "
-                "the way to sleep, what waits in its queue stays there.",
-                remedy="Empty the queue of a CPU in cpu_offline(), or leave cpu_online() and cpu_offline() out: the "
-                "kernel then starts the policy anew.",
-                details=way(event),
-            )
+        yield Finding(
+            rule="stranded-on-cpu",
+            severity="warning",
+            place=place(event),
+            meaning="When a CPU is switched off, as on the way to sleep, a program that is bound to it and waits in "
+            f"{_name(family)} stays there, and the computer waits for it.",
+            remedy="Call empty_for_offline() for each queue in cpu_offline(), or leave cpu_online() and cpu_offline() "
+            "out: the kernel then starts the policy anew.",
+            details=way(event),
+        )

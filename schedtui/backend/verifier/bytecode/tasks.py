@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import NULL, STATELESS, Event, Insert, Parked, Return, Taken
+from schedtui.backend.verifier.bytecode.events import NULL, STATELESS, Event, Insert, Parked, Recall, Return, Taken
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
 from schedtui.backend.verifier.bytecode.values import Argument, MapAddress, labels
 from schedtui.backend.verifier.elf import Program
@@ -17,6 +17,7 @@ _QUEUES_ITS_TASK = ("enqueue", "select_cpu")
 def judge(seen: Seen) -> Iterator[Finding]:
     yield from lost(seen)
     yield from _inserted_twice(seen)
+    yield from _never_made(seen)
     yield from _never_taken(seen)
     yield from _no_exit_record(seen)
 
@@ -72,6 +73,22 @@ def _inserted_twice(seen: Seen) -> Iterator[Finding]:
                 "when that happens.",
                 remedy="Return after the first insertion.",
                 details=way(each),
+            )
+
+
+def _never_made(seen: Seen) -> Iterator[Finding]:
+    """State of tasks that is looked up, and that nothing makes."""
+    made = {part for each in seen.all(Recall) if each.creates for part in each.values}
+    for each in seen.all(Recall):
+        into = each.values[0]
+        if isinstance(into, MapAddress) and into not in made:
+            yield Finding(
+                rule="state-never-made",
+                severity="error",
+                place=place(each),
+                meaning=f"What the policy knows of each task is looked up in {into.name}, but nothing ever puts "
+                "anything there. Every task is treated as one that nothing is known of.",
+                remedy="Make the state in init_task() with new_task_state().",
             )
 
 

@@ -31,7 +31,9 @@ from schedtui.backend.verifier.bytecode.events import (
     Insert,
     Key,
     Kick,
+    Look,
     Parked,
+    Recall,
     Repeats,
     Return,
     SetSlice,
@@ -575,6 +577,7 @@ class Walker:
         elif name in calls.SETS_VTIME:
             self._note_store(frame, place, key, state, Field(args[0], "task.scx.dsq_vtime"), args[1])
         elif name in (calls.QUEUE_LENGTH, calls.PEEKS):
+            self._note(Look, key, state, where, (args[0],))
             about = (args[0],)
         elif name in calls.CLOCKS:
             result_name = "now"
@@ -621,6 +624,7 @@ class Walker:
         result: Value = Unknown(site)
         if name == "bpf_iter_scx_dsq_new":
             put(state, args[0], calls.ITERATOR_BYTES, Walk(args[1]))
+            self._note(Look, key, state, (*frame.chain, place), (args[1],))
         elif name == "bpf_iter_num_new":
             put(state, args[0], 8, Count(args[1], args[2]))
         elif name == "bpf_iter_scx_dsq_next":
@@ -679,7 +683,8 @@ class Walker:
         if number in (calls.LOOKUP, calls.PERCPU_LOOKUP):
             result = Result("element" if self._is_array(args[0]) else "lookup", site, (args[0],))
         elif number in (calls.STORAGE_GET, calls.CGROUP_STORAGE_GET):
-            creates = isinstance(args[3], Const) and args[3].number & calls.STORAGE_CREATE
+            creates = isinstance(args[3], Const) and bool(args[3].number & calls.STORAGE_CREATE)
+            self._keep(self._event(Recall, key, state, (args[0],), creates=creates), where)
             result = Result("create storage" if creates else self._storage(args[0]), site, (args[0],))
         elif number in calls.KTIME:
             result = Result("now", site)
