@@ -32,11 +32,11 @@ class Damaged(Exception):
 
 
 class Type(NamedTuple):
-    """One type. ``detail`` is a size in bytes or the number of another type; ``count`` and ``flag`` are the kind's."""
+    """One type. ``detail`` is a size in bytes or the number of another type; ``length`` and ``flag`` are the kind's."""
 
     name: str
     kind: int
-    count: int
+    length: int
     flag: bool
     detail: int
     trailing: bytes
@@ -145,7 +145,7 @@ class Types:
         pointed = self.bare(hidden.detail) if hidden.kind == POINTER else hidden
         if pointed.kind == ARRAY:
             return self.array(pointed)[1]
-        if pointed.kind in (ENUM, ENUM64) and pointed.count:
+        if pointed.kind in (ENUM, ENUM64) and pointed.length:
             return self._enumerated(pointed, 0)[1]
         raise Damaged
 
@@ -168,7 +168,7 @@ class Types:
             yield Member(self.text(name), type_id, offset & 0xFFFFFF if aggregate.flag else offset)
 
     def member(self, aggregate: Type, index: int) -> Member:
-        if aggregate.kind not in (STRUCT, UNION) or index >= aggregate.count:
+        if aggregate.kind not in (STRUCT, UNION) or index >= aggregate.length:
             raise Damaged
         name, type_id, offset = _TYPE.unpack_from(aggregate.trailing, 12 * index)
         return Member(self.text(name), type_id, offset & 0xFFFFFF if aggregate.flag else offset)
@@ -184,7 +184,7 @@ class Types:
         if declared.kind == VARIABLE:
             return Placed(declared.name, declared.detail, size, int.from_bytes(declared.trailing, "little"))
         if declared.kind == FUNCTION:
-            return Placed(declared.name, type_id, size, declared.count)
+            return Placed(declared.name, type_id, size, declared.length)
         raise Damaged
 
     def accessed(self, type_id: int, access: str, kind: int) -> Adapted:
@@ -216,7 +216,7 @@ class Types:
 
     def _enumerated(self, enumeration: Type, index: int) -> tuple[str, int]:
         """Name and number of one value."""
-        if enumeration.kind not in (ENUM, ENUM64) or index >= enumeration.count:
+        if enumeration.kind not in (ENUM, ENUM64) or index >= enumeration.length:
             raise Damaged
         if enumeration.kind == ENUM64:
             text, low, high = _TYPE.unpack_from(enumeration.trailing, 12 * index)
