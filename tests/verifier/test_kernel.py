@@ -16,7 +16,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, Interrupted, LabFailed
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Setting, Stage
-from schedtui.backend.verifier.kernel import Trial
+from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 from tests.conftest import DEFAULT, kernel_image, quiet, until
 
 pytestmark = pytest.mark.lab
@@ -80,7 +80,7 @@ def test_a_setting_that_does_not_exist_is_no_fault_of_the_policy(trial: Trial) -
 
 def test_a_guest_whose_kernel_crashes_is_thrown_away_and_told() -> None:
     with Trial(kernel_image(DEFAULT), quiet) as trial:
-        crash = threading.Thread(target=crash_when_loaded, args=(trial,))
+        crash = threading.Thread(target=crash_when_loaded, args=(trial, ""))
         crash.start()
         stage = judged(trial, FAIR, quick=False)
         crash.join()
@@ -90,10 +90,21 @@ def test_a_guest_whose_kernel_crashes_is_thrown_away_and_told() -> None:
     assert is_gone(trial)
 
 
-def crash_when_loaded(trial: Trial) -> None:
-    wait = "while ! grep -q enabled /sys/kernel/sched_ext/state; do sleep 0.1; done; echo c > /proc/sysrq-trigger"
+def test_the_emulators_own_fault_is_not_the_policys(trial: Trial) -> None:
+    crash = threading.Thread(target=crash_when_loaded, args=(trial, "Oops: int3: 0000 [#1] SMP"))
+    crash.start()
+    with pytest.raises(EmulatorFailed):
+        judged(trial, FAIR)
+    crash.join()
+
+
+def crash_when_loaded(trial: Trial, last_words: str) -> None:
+    said = f"echo '{last_words}' > /dev/console"
+    wait = (
+        f"while ! grep -q enabled /sys/kernel/sched_ext/state; do sleep 0.1; done; {said}; echo c > /proc/sysrq-trigger"
+    )
     with pytest.raises(Exception, match=r"ended|gone|went"):
-        trial.machine.run(["sh", "-c", wait], 60)
+        trial.machine.run(["sh", "-c", script], 60)
 
 
 def test_a_killed_qemu_is_no_fault_of_the_policy(trial: Trial) -> None:

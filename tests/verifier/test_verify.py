@@ -89,7 +89,7 @@ def test_a_policy_is_proven_once_and_its_report_found_again(tmp_path: Path, monk
     assert [each.name for each in first.stages] == ["source", "object", "bytecode", "kernel"]
     assert first.kernel is not None and first.kernel.build_id
     (again,) = verify(Path(FAIR.source), kernels=kernels, quick=True, policy=FAIR, progress=quiet)
-    assert again == first
+    assert (again.made_at, again.stages[-1]) == (first.made_at, first.stages[-1])
     (other,) = verify(
         Path(FAIR.source), kernels=kernels, settings={"slice_us": 2000}, quick=True, policy=FAIR, progress=quiet
     )

@@ -68,6 +68,8 @@ _THROWN_OUT_AT_ONCE = "The kernel threw"
 _RESTART = "unregistered from the main kernel"
 """How the kernel ends a policy that does not handle CPUs that come and go. Source: handle_hotplug() of ext.c."""
 _GONE = (HelperGone, LabFailed)
+_EMULATORS_OOPS = "int3: 0000 ["
+"""QEMU without KVM may run a stale breakpoint while the kernel patches its own code, as it does at each load."""
 
 _VERDICTS: dict[Severity, Verdict] = {"error": "fail", "warning": "warn", "note": "pass"}
 _TOLD_EVENTS = {
@@ -77,6 +79,10 @@ _TOLD_EVENTS = {
     "SCX_EV_INSERT_NOT_OWNED": (0, "put a task into a queue that it did not have in hand"),
 }
 """Counters of the kernel that a person should know of: above how many, and what they count."""
+
+
+class EmulatorFailed(LabFailed):
+    """The emulator, and not the policy, made the guest's kernel stop. A fresh guest is worth a try."""
 
 
 class Trial:
@@ -114,8 +120,8 @@ class Trial:
     def judge(self, name: str, obj: bytes, settings: dict[str, Setting], *, quick: bool) -> Stage:
         """Load the policy, stress it, and judge. Timed stages run one guest at a time, whichever process asks.
 
-        Raises BadTunable, MissingTool, CompileFailed, LabFailed or HelperGone when the guest went wrong without the
-        policy's doing, and whatever ``progress`` raises to cancel.
+        Raises BadTunable, MissingTool, CompileFailed, LabFailed (EmulatorFailed) or HelperGone when the guest went
+        wrong without the policy's doing, and whatever ``progress`` raises to cancel.
         """
         program = stress.program()
         with self._alone():
@@ -125,6 +131,10 @@ class Trial:
             except _GONE as error:
                 if not self._blamed or (self._was_killed() and not self._hung):
                     raise
+                if _EMULATORS_OOPS in self._qemu.console:
+                    raise EmulatorFailed(
+                        "The emulator made the lab's kernel stop, as it does once in a great while.", "Try again."
+                    ) from error
                 findings, figures, summary = [self._died(error)], {}, "the guest did not survive"
             return Stage(
                 name="kernel",

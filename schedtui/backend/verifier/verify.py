@@ -5,6 +5,7 @@ What a stage does is its own module's. Reports are kept and found again by ``rep
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Sequence
@@ -18,10 +19,12 @@ from schedtui.backend.microvm.kernels import Kernel, fetch_kernel
 from schedtui.backend.model import Finding, KernelId, Policy, Report, Setting, Stage, worst
 from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.verifier import child, reports, source
-from schedtui.backend.verifier.kernel import Trial
+from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 
 MATRIX = ("6.16", "6.17", "6.18", "6.19", "7.0", "7.2", "7.3")
 """The series of kernels that policies are proven on; docs/LAB.md tells of them."""
+GUESTS = 3
+"""So many guests are tried when the emulator makes one's kernel stop."""
 LARGEST_OBJECT_BYTES = 16 << 20
 """What is larger is not read whole; the object stage refuses far smaller ones."""
 
@@ -105,20 +108,28 @@ def _read_object(path: Path) -> bytes:
 
 
 def _on_kernel(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
+    for _ in range(GUESTS - 1):
+        with contextlib.suppress(EmulatorFailed):
+            return _in_one_guest(draft, obj, kernel, again, say)
+    return _in_one_guest(draft, obj, kernel, again, say)
+
+
+def _in_one_guest(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
     with Trial(kernel, say) as trial:
         known = None if again else reports.find(draft.digest, draft.settings, trial.kernel_id, quick=draft.quick)
+        last = known.stages[-1] if known else trial.judge(draft.name, obj, draft.settings, quick=draft.quick)
+        stages = (*draft.stages, last)
+        report = replace(
+            draft,
+            stages=stages,
+            kernel=trial.kernel_id,
+            verdict=worst(each.verdict for each in stages),
+            quick=known.quick if known else draft.quick,
+            made_at=known.made_at if known else time.time(),
+        )
         if known is None:
-            last = trial.judge(draft.name, obj, draft.settings, quick=draft.quick)
-            stages = (*draft.stages, last)
-            known = replace(
-                draft,
-                stages=stages,
-                kernel=trial.kernel_id,
-                verdict=worst(each.verdict for each in stages),
-                made_at=time.time(),
-            )
-            reports.save(known)
-        return known if kernel else for_this_computer(known)
+            reports.save(report)
+        return report if kernel else for_this_computer(report)
 
 
 def for_this_computer(report: Report, own: KernelId | None = None) -> Report:
