@@ -99,10 +99,8 @@ def test_the_emulators_own_fault_is_not_the_policys(trial: Trial) -> None:
 
 
 def crash_when_loaded(trial: Trial, last_words: str) -> None:
-    said = f"echo '{last_words}' > /dev/console"
-    wait = (
-        f"while ! grep -q enabled /sys/kernel/sched_ext/state; do sleep 0.1; done; {said}; echo c > /proc/sysrq-trigger"
-    )
+    loaded = "while ! grep -q enabled /sys/kernel/sched_ext/state; do sleep 0.1; done"
+    script = f"{loaded}; echo '{last_words}' > /dev/console; echo c > /proc/sysrq-trigger"
     with pytest.raises(Exception, match=r"ended|gone|went"):
         trial.machine.run(["sh", "-c", script], 60)
 
