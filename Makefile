@@ -48,7 +48,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 check: lint
-	$(PYTEST) -n 2 -m 'not lab and not soak'
+	$(PYTEST) -n 2 -m 'not lab and not soak and not slow'
 
 # The default kernel is a must; the oldest and the newest may be gone from the archive one day.
 test: setup lint

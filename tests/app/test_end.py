@@ -16,6 +16,8 @@ import pytest
 
 from tests.app.conftest import live, running
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = "import sys; from schedtui.launch import run_app; sys.exit(run_app())"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from schedtui.app import SchedtuiApp
@@ -42,6 +43,7 @@ SCREENS = {
 }
 
 
+@pytest.mark.slow
 async def test_f12_is_heard_on_every_screen() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.commands import COMMAND, schedtui
 
+pytestmark = pytest.mark.slow
+
 as_nobody = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command as another user")
 NOT_UTF_8 = os.fsdecode(b"/tmp/\xff")
 
