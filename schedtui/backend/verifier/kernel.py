@@ -130,7 +130,7 @@ class Trial:
                 findings, figures, summary = self._try(program, name, obj, settings, quick)
             except _GONE as error:
                 if not self._blamed or (self._was_killed() and not self._hung):
-                    raise
+                    raise LabFailed("The lab's machine ended, and the policy is not to blame.", "Try again.") from error
                 if _EMULATORS_OOPS in self._qemu.console:
                     raise EmulatorFailed(
                         "The emulator made the lab's kernel stop, as it does once in a great while.", "Try again."
