@@ -16,9 +16,10 @@ from textual.events import Click
 from textual.geometry import Region
 
 from schedtui.backend.model import CpuSample, Frame, MachineInfo
+from schedtui.units import digits, gigahertz
+from schedtui.widgets.cells import fit, width_of
 from schedtui.widgets.glyphs import Glyphs
 from schedtui.widgets.panel import Line, Panel
-from schedtui.widgets.units import digits, fit, gigahertz, width_of
 
 GROUP_SIZE = 16
 """CPUs in one group at most; a cache that more CPUs share is shown in several groups."""

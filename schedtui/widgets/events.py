@@ -14,8 +14,8 @@ from textual.events import MouseScrollDown, MouseScrollUp
 from textual.message import Message
 
 from schedtui.backend.model import Event
+from schedtui.widgets.cells import fit
 from schedtui.widgets.panel import Line, Panel
-from schedtui.widgets.units import fit
 
 HISTORY = 500
 _CLOCK = 8

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from textual.events import Click
 from textual.keys import KEY_NAME_REPLACEMENTS
 
+from schedtui.widgets.cells import width_of
 from schedtui.widgets.panel import Line, Strips, fitting
-from schedtui.widgets.units import width_of
 
 _SPOKEN = {"esc": "escape", "ins": "insert", "del": "delete", "pgup": "pageup", "pgdn": "pagedown", "bksp": "backspace"}
 

@@ -10,9 +10,10 @@ import time
 from typing import NamedTuple
 
 from schedtui.backend.model import Frame, MachineInfo, Scheduler
+from schedtui.units import span
+from schedtui.widgets.cells import width_of
 from schedtui.widgets.glyphs import Glyphs
 from schedtui.widgets.panel import Line, Strips
-from schedtui.widgets.units import span, width_of
 
 _KINDS = {"host": "this computer", "lab": "LAB", "replay": "RECORDED"}
 

@@ -11,9 +11,10 @@ from functools import lru_cache
 
 from schedtui.backend.histogram import SLOTS, Histogram, lower_bound_ns, percentile_us
 from schedtui.backend.model import Frame, Latency
+from schedtui.units import count, digits, duration, short_duration, span
+from schedtui.widgets.cells import width_of
 from schedtui.widgets.chart import BandChart, Scale
 from schedtui.widgets.panel import Line, Panel, fitting, unavailable
-from schedtui.widgets.units import count, digits, duration, short_duration, span, width_of
 
 TITLES = {
     "wakeup-probe": "Wake-up latency",

@@ -16,9 +16,9 @@ from textual.geometry import Offset, Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from schedtui.widgets.cells import fit, width_of
 from schedtui.widgets.glyphs import choose_glyphs, plain
 from schedtui.widgets.themes import Palette, palette_of
-from schedtui.widgets.units import fit, width_of
 
 Span = tuple[str, str]
 """Text and the role that gives it a style (themes.Palette)."""

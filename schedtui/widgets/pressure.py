@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections import deque
 
 from schedtui.backend.model import Activity, Frame
+from schedtui.units import count
 from schedtui.widgets.panel import Line, Panel, fitting, unavailable
-from schedtui.widgets.units import count
 
 RESOURCES = (("cpu", "cpu"), ("io", "io"), ("memory", "mem"))
 _HISTORY = 256

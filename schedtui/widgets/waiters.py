@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from schedtui.backend.model import Frame, TaskWait
+from schedtui.units import digits, duration
+from schedtui.widgets.cells import fit
 from schedtui.widgets.glyphs import Glyphs
 from schedtui.widgets.panel import Line, Panel, unavailable
-from schedtui.widgets.units import digits, duration, fit
 
 _NAME = 16
 _WAIT = 6

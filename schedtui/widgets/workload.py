@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from schedtui.backend.model import Frame, WorkloadStatus
+from schedtui.units import count, digits, duration
 from schedtui.widgets.panel import Line, Panel, Span, fitting
-from schedtui.widgets.units import count, digits, duration
 
 _KIND = 6
 """Cells of the longest kind."""

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from schedtui.backend.model import Policy, Report, Stage
+from schedtui.backend.verifier.figures import figure_title, shown_figure
 from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
-from schedtui.widgets.report import badge_lines, figure_title, report_parts, shown_figure
+from schedtui.widgets.report import badge_lines, report_parts
 from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, FIGURES, OLD_KERNEL, PASSED, WARNED, kernel_stage, report, shelf
 from tests.recordings.pictures import Pictured

@@ -120,6 +120,13 @@ def test_a_cpu_that_stays_idle_is_told() -> None:
     assert told(packed, busy) == [("idle-cpu-unused", "error")]
 
 
+def test_a_cpu_that_came_back_and_is_used_no_more_is_told() -> None:
+    busy = result("even", *[task("hog", cpu_ms=950)] * 4, cpus=4)
+    back = result("again", *[task("hog", cpu_ms=710)] * 4, cpus=4)
+    assert told(back, busy) == [("idle-cpu-unused", "error")]
+    assert told(replace(busy, test="again"), busy) == []
+
+
 def test_less_cpu_time_fewer_switches_and_fewer_programs_than_under_eevdf_are_told() -> None:
     third = crowd(*[task("hog", cpu_ms=150)] * 3)
     assert told(third, crowd(*[task("hog", cpu_ms=500)] * 3)) == [("low-throughput", "error")]

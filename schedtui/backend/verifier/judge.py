@@ -21,6 +21,8 @@ _LONG_TEST_S = 2.0
 _OWN_WEIGHTS = {0: 1024, 5: 335, 10: 110, 19: 15}
 """sched_prio_to_weight of kernel/sched/core.c."""
 _COMPUTING = ("hog", "low-weight")
+_BESIDE = {"again": "even"}
+"""Tests that are compared with another under the kernel's own scheduler, which they differ from in what came before."""
 _COMPARED = frozenset(
     {
         "affinity-broken",
@@ -69,6 +71,8 @@ _UPSIDE_DOWN = 3.0
 """So many times as much as a task of normal priority gets, one of low priority never gets by chance."""
 USED = Bound(0.75, 0.6)
 """CPU time used by as many hogs as CPUs, of EEVDF's."""
+USED_AGAIN = Bound(0.85, 0.8)
+"""The same after a CPU was away and came back: that one alone must not stay unused (of four CPUs: 0.75)."""
 
 
 def jain(shares: Sequence[float]) -> float:
@@ -92,7 +96,7 @@ def findings(own: Iterable[Result], policy: Iterable[Result]) -> list[Finding]:
         if not result.lasted:
             continue
         found += _about_progress(result, before.get(result.test))
-        if beside := before.get(result.test):
+        if beside := before.get(_BESIDE.get(result.test, result.test)):
             found += _about_speed(result, beside)
     return found
 
@@ -120,7 +124,7 @@ def _merit(result: Result) -> float:
         return -result.wakeup_p99_us
     if result.test == "pinned":
         return jain(_by_weight(result))
-    if result.test == "even":
+    if result.test in ("even", "again"):
         return _cpu_share(result)
     if result.test == "storm":
         return result.rate("builder")
@@ -291,7 +295,9 @@ def _about_speed(result: Result, beside: Result) -> Iterator[Finding]:
     elif result.test == "pinned":
         yield from _about_weights(result, beside)
     elif result.test == "even":
-        yield from _about_idleness(result, beside)
+        yield from _about_idleness(result, beside, USED)
+    elif result.test == "again":
+        yield from _about_idleness(result, beside, USED_AGAIN)
     elif result.test == "switches":
         yield from _slower(
             "costly-switches", SWITCHES, result, (result.best_per_s, beside.best_per_s), "Two that take turns did"
@@ -390,16 +396,20 @@ def _about_weights(result: Result, beside: Result) -> Iterator[Finding]:
         )
 
 
-def _about_idleness(result: Result, beside: Result) -> Iterator[Finding]:
+def _about_idleness(result: Result, beside: Result, bound: Bound) -> Iterator[Finding]:
     ratio = _cpu_share(result) / max(_cpu_share(beside), 0.01)
-    if severity := USED.below(ratio):
+    if severity := bound.below(ratio):
         yield Finding(
             rule="idle-cpu-unused",
             severity=severity,
-            place=TESTS["even"],
+            place=TESTS[result.test],
             meaning=f"There was a program to run for each CPU, and {100 * (1 - ratio):.0f} % of the CPU time that the "
             "kernel's own scheduler gives them stayed unused.",
-            remedy="Kick an idle CPU when a task is queued, and let a CPU without work take from the queues of others.",
+            remedy=(
+                "Kick an idle CPU when a task is queued, and let a CPU without work take from the queues of others."
+                if result.test == "even"
+                else "Take a CPU back into use in cpu_online()."
+            ),
             details=_table(result),
         )
 

@@ -44,7 +44,7 @@ from schedtui.backend.verifier import judge, stress
 from schedtui.backend.verifier.stress import TESTS, Result
 
 BASELINE = "crowd:1000,pinned:500,room:400,even:300,switches:250,locks:250,storm:500"
-SUITE = "crowd:3000,pinned:600,room:500,even:300,switches:250,locks:250,storm:500,hotplug:400"
+SUITE = "crowd:3000,pinned:600,room:500,even:300,switches:250,locks:250,storm:500,hotplug:400,again:300"
 QUICK = "crowd:800"
 
 _AGAIN = 2

@@ -18,6 +18,7 @@ import msgspec
 
 from schedtui import paths
 from schedtui.backend.model import Finding, KernelId, Report, Setting, Stage
+from schedtui.backend.verifier.figures import BASELINE, figure_title, shown_figure
 
 VERDICTS = {"pass": "passed", "warn": "passed with warnings", "fail": "failed"}
 STAGES = {"source": "source", "object": "object", "bytecode": "logic", "kernel": "real kernel"}
@@ -134,8 +135,9 @@ def _stage_lines(stages: Iterable[Stage]) -> Iterator[str]:
 
 def _figure_lines(stages: Iterable[Stage]) -> Iterator[str]:
     figures = {name: value for stage in stages if stage.name == "kernel" for name, value in stage.figures.items()}
-    yield f"  {'measured':<28}{'policy':>12}{'EEVDF':>12}"
+    yield f"  {'measured':<40}{'policy':>12}{'EEVDF':>12}"
     for name, value in figures.items():
-        if not name.startswith("eevdf_"):
-            beside = figures.get(f"eevdf_{name}")
-            yield f"  {name.replace('_', ' '):<28}{value:>12.4g}{'' if beside is None else f'{beside:>12.4g}'}"
+        if not name.startswith(BASELINE):
+            beside = figures.get(BASELINE + name)
+            other = "" if beside is None else f"{shown_figure(name, beside):>12}"
+            yield f"  {figure_title(name):<40}{shown_figure(name, value):>12}{other}"

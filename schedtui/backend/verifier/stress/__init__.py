@@ -24,6 +24,7 @@ TESTS: dict[str, str] = {
     "locks": "threads that share a lock",
     "storm": "many short programs",
     "hotplug": "a CPU that goes and comes back",
+    "again": "one program for each CPU, after one was away",
 }
 """Each test in plain words."""
 

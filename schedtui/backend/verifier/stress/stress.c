@@ -562,12 +562,23 @@ static bool room(uint64_t ms)
 }
 
 /* As many hogs as CPUs: none may stay idle. */
-static bool even(uint64_t ms)
+static bool hog_for_each_cpu(const char *test, uint64_t ms)
 {
 	prepare();
 	for (int n = 0; n < nr_cpus; n++)
 		start("hog", hog, 0, -1);
-	return simple("even", ms);
+	return simple(test, ms);
+}
+
+static bool even(uint64_t ms)
+{
+	return hog_for_each_cpu("even", ms);
+}
+
+/* After hotplug: a CPU that came back must be used like the others. */
+static bool again(uint64_t ms)
+{
+	return hog_for_each_cpu("again", ms);
 }
 
 /* On one CPU, so that only the switch is measured, and not how long an idle CPU takes to wake up. */
@@ -659,6 +670,7 @@ static const struct {
 } TESTS[] = {
 	{ "crowd", crowd }, { "pinned", pinned }, { "room", room },   { "even", even }, { "switches", switches },
 	{ "locks", locks }, { "storm", storm },	  { "hotplug", hotplug },
+	{ "again", again },
 };
 
 /* The guest's console keeps the name of the test that a kernel did not survive. */
