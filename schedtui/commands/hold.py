@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from schedtui.backend.errors import Interrupted, LoadRejected
+from schedtui.backend.errors import BadTunable, Interrupted, LoadRejected, SchedtuiError
 from schedtui.commands.options import LONGEST_S
+from schedtui.commands.typed import TypedLines
 from schedtui.console import NOT_DONE, Console, Stopped
 
 if TYPE_CHECKING:
     from schedtui.backend.deploy import Proposal
     from schedtui.backend.machine import Machine
-    from schedtui.backend.model import Scheduler
+    from schedtui.backend.model import Policy, Scheduler
 
 
 def apply_and_hold(
@@ -44,8 +46,11 @@ def apply_and_hold(
     stopped: Stopped | None = None
     lost = ""
     try:
+        live = [each.name for each in proposal.policy.tunables if each.live]
         console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
-        lost = _hold(machine, loaded, seconds, console)
+        if live and sys.stdin is not None and sys.stdin.isatty():
+            console.note(f"Type NAME=VALUE to change it while it runs: {', '.join(live)}.")
+        lost = _hold(machine, proposal.policy if live else None, loaded, seconds, console)
     except Stopped as signal:
         stopped = signal
     last = machine.scheduler()
@@ -63,10 +68,17 @@ def apply_and_hold(
     return NOT_DONE
 
 
-def _hold(machine: Machine, loaded: Scheduler, seconds: float | None, console: Console) -> str:
-    """Wait, telling what happens; returns why the scheduler is gone when it ended by itself, else nothing."""
+def _hold(machine: Machine, tuned: Policy | None, loaded: Scheduler, seconds: float | None, console: Console) -> str:
+    """Wait, telling what happens; returns why the scheduler is gone when it ended by itself, else nothing.
+
+    ``tuned`` is the policy when it can be changed while it runs: then typed lines do.
+    """
     deadline = time.monotonic() + (seconds or LONGEST_S)
+    typed = TypedLines()
     for frame in machine.frames(min(1.0, seconds or 1.0)):
+        if tuned:
+            for line in typed:
+                _tune(machine, tuned, line, console)
         for event in frame.events:
             console.note(event.text)
         if frame.scheduler.name != loaded.name:
@@ -77,6 +89,20 @@ def _hold(machine: Machine, loaded: Scheduler, seconds: float | None, console: C
             time.sleep(max(left, 0))
             break
     return ""
+
+
+def _tune(machine: Machine, policy: Policy, line: str, console: Console) -> None:
+    """One typed line. The machine tells what changed; what is wrong with the line is told here, and ends nothing."""
+    from schedtui.backend.library.catalogue import check_settings
+
+    name, equals, value = (part.strip() for part in line.partition("="))
+    try:
+        settings = check_settings(policy, {name: value})
+        if not equals:
+            raise BadTunable(f"“{line}” is not NAME=VALUE.")
+        machine.tune(settings)
+    except SchedtuiError as error:
+        console.note(f"{error.message} {error.remedy}".rstrip())
 
 
 def state_of(scheduler: Scheduler) -> str:

@@ -37,7 +37,7 @@ class Running:
         self.process = subprocess.Popen(
             [str(COMMAND), *arguments],
             env={**os.environ, **variables, name: value},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -127,6 +127,20 @@ def test_a_policy_stopped_before_its_time_is_said_to_be(running: list[Running]) 
     running.append(command)
     command.wait_for("runs on lab")
     assert command.end(signal.SIGINT)[0] == 130
+
+
+def test_a_live_tunable_is_changed_by_a_typed_line_and_a_wrong_line_ends_nothing(running: list[Running]) -> None:
+    command = Running("apply", "focus", *IN_LAB)
+    running.append(command)
+    command.wait_for("runs on lab")
+    assert command.process.stdin
+    command.process.stdin.write("focus_nam=steam\nnonsense\nslice_us=9000\nfocus_name=steam\n")
+    command.process.stdin.flush()
+    for words in ("Did you mean “focus_name”", "no tunable called “nonsense”", "slice_us", "focus_name is steam now"):
+        command.wait_for(words)
+    code, out = command.end(signal.SIGINT)
+    assert code == 0
+    assert "EEVDF runs again." in out
 
 
 def test_kill_9_leaves_no_process_of_the_lab_behind(running: list[Running]) -> None:
