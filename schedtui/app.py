@@ -54,7 +54,7 @@ SLOW_OPENING_S = 0.4
 SETTLED_FRAMES = 3
 """After so many frames all that a long session keeps has been imported and built."""
 CLOSING_PATIENCE_S = 15.0
-NO_MACHINE = "No machine is open. Choose one with m."
+NO_MACHINE = "The machine is not open yet. A moment, or choose another with m."
 TOAST_S = 6.0
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

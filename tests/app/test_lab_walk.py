@@ -40,7 +40,7 @@ def preset_of(app: SchedtuiApp) -> tuple[str, str]:
     """A preset that loads a policy, and the policy's name."""
     for name, preset in app.library.presets.items():
         for choice in preset.choices:
-            if choice.policy in app.library.policies:
+            if choice.policy in app.library.loadable():
                 return name, choice.policy
     raise AssertionError("the library has no preset that loads a policy")
 
