@@ -1,6 +1,7 @@
 # make run      set everything up, with progress, and open schedtui
 # make test     everything that CI runs, the lab included (15 minutes at most on two cores)
-# make check    the same without the lab (one minute)
+# make check    the same without the lab and the slowest (one minute)
+# make matrix   what the built-in policies promise, and their proof on three kernels; CI runs it after make test
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
 # make matrix   prove every built-in policy on the oldest, the default and the newest kernel
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md

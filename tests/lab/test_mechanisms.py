@@ -12,7 +12,7 @@ from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Frame
 from tests.conftest import DEFAULT, kernel_image, quiet
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.soak, pytest.mark.matrix]
 
 HOGS_OF_ONE_CACHE = """
 import os, time

@@ -15,7 +15,7 @@ from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Scheduler, Setting
 from tests.conftest import quiet, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.soak, pytest.mark.matrix]
 
 SPIN = "while :; do :; done"
 
