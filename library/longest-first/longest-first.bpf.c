@@ -21,7 +21,7 @@ char _license[] SEC("license") = "GPL";
 #define MIN_SLICE_NS (500 * NSEC_PER_USEC)
 #define MAX_SLICE_NS (100 * NSEC_PER_MSEC)
 #define MAX_ROUND_NS NSEC_PER_SEC
-#define BRIEF_NS NSEC_PER_MSEC
+#define BRIEF_NS (2 * NSEC_PER_MSEC)
 #define NAME_SIZE 16
 
 /* Jobs whose name begins like this are long from the start. Empty: lengths are only learned. Cost: A name that
@@ -52,7 +52,7 @@ static u64 nr_cpus;
 
 struct job {
 	u64 awake_since;   /* sum_exec_runtime when it woke up */
-	u64 last_burst_ns; /* how long it ran before it last slept */
+	u64 usual_burst_ns; /* how long it runs between two sleeps: an average, so that one long run does not count */
 };
 TASK_STATE(tasks, struct job);
 
@@ -123,7 +123,7 @@ static u64 longest_place(const struct task_struct *p, const struct job *job)
 
 	if (length >= long_after_ms * NSEC_PER_MSEC)
 		count(nr_long_first);
-	else if (p->se.sum_exec_runtime - job->awake_since + job->last_burst_ns >= BRIEF_NS)
+	else if (p->se.sum_exec_runtime - job->awake_since + job->usual_burst_ns >= BRIEF_NS)
 		lead = head_start_ms * length / max(long_after_ms, 1);
 	return scx_bpf_now() - lead;
 }
@@ -188,7 +188,7 @@ void BPF_STRUCT_OPS(longest_quiescent, struct task_struct *p, u64 deq_flags)
 	struct job *job = task_state(&tasks, p);
 
 	if (job && (deq_flags & SCX_DEQ_SLEEP))
-		job->last_burst_ns = p->se.sum_exec_runtime - job->awake_since;
+		job->usual_burst_ns = (3 * job->usual_burst_ns + p->se.sum_exec_runtime - job->awake_since) / 4;
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(longest_init_task, struct task_struct *p, struct scx_init_task_args *args)
@@ -197,7 +197,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(longest_init_task, struct task_struct *p, struct sc
 
 	if (!job)
 		return -ENOMEM;
-	job->last_burst_ns = args->fork ? BRIEF_NS : 0;
+	job->usual_burst_ns = args->fork ? BRIEF_NS : 0;
 	return 0;
 }
 
