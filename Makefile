@@ -3,7 +3,6 @@
 # make check    the same without the lab and the slowest (one minute)
 # make matrix   what the built-in policies promise, and their proof on three kernels; CI runs it after make test
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
-# make matrix   prove every built-in policy on the oldest, the default and the newest kernel
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
 # make bench-policies  what each policy is better at than EEVDF; writes the table of docs/POLICIES.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab

@@ -117,7 +117,6 @@ def test_locality_finds_each_cache_and_leaves_none_idle_while_tasks_wait_at_the_
 
 def test_powersave_works_on_one_cpu_when_that_is_enough_and_on_all_when_it_is_not(each_kernel: LabMachine) -> None:
     start(each_kernel, "powersave")
-    each_kernel.start_workload("frames")
     few = statistics_when(each_kernel, lambda frame: frame.scheduler.statistics.get("nr_open_now") == 1)
     assert few["nr_open_now"] == 1
 
