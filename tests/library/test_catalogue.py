@@ -106,6 +106,11 @@ def test_the_library_that_ships_is_sound_and_leads_back_to_the_kernels_own_sched
     assert library.preset("default").choices == ()
 
 
+def test_each_policy_that_ships_says_how_it_decides_and_when_not_to_use_it() -> None:
+    notes = {policy.name: policy.note for policy in load_library(shipped("library")).policies.values()}
+    assert [name for name, note in notes.items() if "hen not to use it" not in note] == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where", "what"),
     [
