@@ -80,6 +80,7 @@ SCENARIOS = (
         unit="ms",
         settings={"foreground_names": "front", "background_names": "behind"},
     ),
+    Scenario(policy="batch", load="switches", what="eight computations: switches between them", unit="a second"),
     Scenario(
         policy="batch",
         load="walk",
