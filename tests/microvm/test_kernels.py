@@ -113,6 +113,7 @@ def test_a_configuration_inside_the_packed_kernel_decides(tmp_path: Path) -> Non
         (bytes(4096), "a text file"),
         (b"\xff" * 4096, "data of another kind"),
     ],
+    ids=["nothing", "text", "ELF", "package", "initramfs", "gzip", "zeros", "ones"],  # gzip's bytes hold the time
 )
 def test_what_is_no_kernel_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "image"
