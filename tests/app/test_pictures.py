@@ -23,6 +23,8 @@ from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, PASSED, WARNED, shelf
 from tests.recordings.pictures import Pictured
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(80, 24), (120, 40), (200, 60)]
 COMFORTABLE = (120, 40)
 RECORDINGS = {"idle-4": 20, "busy-4-eevdf": 25, "busy-4-interactive": 40, "thrown-out": 12, "busy-64": 20}
