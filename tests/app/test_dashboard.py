@@ -81,6 +81,7 @@ async def test_shows_a_recording_as_one(recording: Path) -> None:
         assert "This is a recording" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_in_ascii_mode_every_screen_is_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDTUI_ASCII", "1")
     choose_glyphs.cache_clear()

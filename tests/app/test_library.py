@@ -81,6 +81,7 @@ def test_what_holds_every_word_is_there_at_once(home: Path) -> None:
     assert len(choices.entries()) == 5
 
 
+@pytest.mark.slow
 async def test_escape_brings_everything_back_and_then_leaves(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await pilot.press("slash", *"smooth")
@@ -93,6 +94,7 @@ async def test_escape_brings_everything_back_and_then_leaves(home: Path) -> None
         assert app.screen is app.dashboard
 
 
+@pytest.mark.slow
 async def test_words_that_stand_nowhere_find_by_meaning(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await pilot.press("slash", *"playing a shooter")
@@ -126,6 +128,7 @@ async def test_a_policy_without_a_report_says_so(home: Path) -> None:
         assert "· not verified yet" in details(app)
 
 
+@pytest.mark.slow
 async def test_what_a_policy_did_here_is_shown(home: Path) -> None:
     Store().add_outcome(Outcome(policy="brisk", metric="wakeup_p99_us", before=1000.0, after=500.0))
     async with in_the_library(home) as (app, pilot):
