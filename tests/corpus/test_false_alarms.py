@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.bpf.compiler import compile_bpf, find_clang
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.verifier import child
 
@@ -43,10 +43,11 @@ def test_a_real_scheduler_raises_no_alarm_about_its_scheduling(name: str) -> Non
 
 def build(name: str) -> Path:
     """Build a scheduler with cargo; its object is left among what was built."""
-    if not shutil.which("cargo"):
-        pytest.skip("building it needs cargo")
+    assert shutil.which("cargo"), f"{name} is built with cargo, which is not installed"
+    clang = find_clang().path
+    tools = {"BPF_CLANG": str(clang), "LIBCLANG_PATH": str(clang.resolve().parent.parent / "lib")}
     command = ["cargo", "install", "--locked", "--root", str(BUILDS), "--target-dir", str(BUILDS / "target"), name]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **tools})
     built = built_object(name)
     assert built, f"cargo left no object of {name}"
     return built
