@@ -44,7 +44,7 @@ def test_a_real_scheduler_raises_no_alarm_about_its_scheduling(name: str) -> Non
 def build(name: str) -> Path:
     """Build a scheduler with cargo; its object is left among what was built."""
     assert shutil.which("cargo"), f"{name} is built with cargo, which is not installed"
-    clang = find_clang().path
+    clang = Path(find_clang().path)
     tools = {"BPF_CLANG": str(clang), "LIBCLANG_PATH": str(clang.resolve().parent.parent / "lib")}
     command = ["cargo", "install", "--locked", "--root", str(BUILDS), "--target-dir", str(BUILDS / "target"), name]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, **tools})
