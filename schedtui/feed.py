@@ -92,8 +92,8 @@ class Feed:
             for frame in self.machine.frames(self._interval_s):
                 if self.closed:
                     break
-                observer.add(frame)
                 self._tell(lambda to, frame=frame: to.frame(self, frame))  # type: ignore[misc]
+                observer.add(frame)  # second, because it may write to the disk
         except SchedtuiError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
