@@ -368,6 +368,125 @@ class Report(Struct, frozen=True, kw_only=True):
         return tuple(finding for stage in self.stages for finding in stage.findings)
 
 
+class Metric(Struct, frozen=True, kw_only=True):
+    """The number that says better or worse for a goal, and whose number it is."""
+
+    name: Literal["wakeup_p99_us", "wakeup_p50_us", "work_per_s", "command_s"]
+    """Wake-up latency of tasks in µs; what loads or tasks get done each second; a command's time to its end in s."""
+    focus: tuple[str, ...] = ()
+    """Names of the processes that it is measured on, with their descendants; empty: all tasks."""
+    work: str = ""
+    """For ``work_per_s``: the load whose work is counted, one of ``workloads.KINDS``."""
+    command: tuple[str, ...] = ()
+    """For ``command_s``: the command that is run and timed."""
+
+    @property
+    def better(self) -> Literal["lower", "higher"]:
+        """The direction in which it improves."""
+        return "higher" if self.name == "work_per_s" else "lower"
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """Counters that only grow, read in one go and cheaply: two of them give what happened between."""
+
+    time_s: float
+    """The machine's monotonic clock."""
+    scheduler: Scheduler
+    wakeups: Histogram
+    """Wake-up latency of all tasks since the machine was opened."""
+    focus_wakeups: Histogram = ()
+    """Of the tasks that ``Machine.focus`` named; empty when none are."""
+    work: dict[str, int] = field(default_factory=dict)
+    """By kind of load: what it has done since it was started (frames, jobs, rounds of a loop)."""
+    longest_wait_ms: float | None = None
+    """How long the task that waits longest now has been runnable without running; None when that is not known."""
+    longest_waiter: str = ""
+
+
+class Workload(Struct, frozen=True, kw_only=True):
+    """What a person runs, and what better means for it."""
+
+    sentence: str
+    """In one plain sentence."""
+    class_id: str
+    """One of ``catalogue.CLASSES``, or ``unknown``."""
+    confidence: float
+    """From 0 to 1, as whoever judged it puts it; only good for comparing."""
+    evidence: tuple[str, ...]
+    """What it was recognised by: words of the request, and what was seen on the machine."""
+    metric: Metric
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is to be tried, and why."""
+
+    mode: Literal["configure", "modify", "create"]
+    """Settings of a policy as it is; a change to a policy's source; a new policy."""
+    policy: str
+    """The library's policy to configure or to begin with; the name of the new one when it is created."""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    reason: str
+    """Why this, in plain words."""
+    expected: str
+    """What should get better, and by how much, in plain words."""
+    risk: str = ""
+    """What gets worse, or may."""
+    change: str = ""
+    """For ``modify`` and ``create``: what the source is to do, in prose."""
+    fallback: str = ""
+    """The policy that is configured when this fails; empty: the kernel's own scheduler."""
+
+
+DeploymentState = Literal["proposed", "verified", "canary", "kept", "reverted"]
+CanaryVerdict = Literal["better", "worse", "no-difference", "inconclusive"]
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """A metric under what ran before and under the candidate, as far as it was measured."""
+
+    metric: Metric
+    verdict: CanaryVerdict
+    before: float | None
+    """In the metric's unit; None while too little was seen."""
+    after: float | None
+    change_percent: float | None = None
+    """From before to after, negative when the number fell."""
+    low_percent: float | None = None
+    """The change's 95 % interval."""
+    high_percent: float | None = None
+    samples_before: int = 0
+    samples_after: int = 0
+    seconds: float = 0.0
+    """Measured in all."""
+    reason: str = ""
+    """Why the verdict is this one, in a sentence for the user."""
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """A scheduler that was asked for, and its state. Only ``backend.deploy`` changes it."""
+
+    id: int
+    """In the store."""
+    state: DeploymentState
+    reason: str
+    """Why it is in this state, in a sentence for the user."""
+    policy: str
+    settings: dict[str, Setting]
+    machine: MachineKind
+    kernel: str
+    asked_by: str
+    """``person``, ``offline adviser``, or a model's name."""
+    request: int | None = None
+    """The request in the store that led to it."""
+    digest: str = ""
+    """SHA-256 of the object, once verified."""
+    comparison: Comparison | None = None
+    created: float
+    """Unix time."""
+    changed: float
+    """Unix time of the last change of state."""
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of them; ``pass`` when there is none."""
     return max(verdicts, key=("pass", "warn", "fail").index, default="pass")

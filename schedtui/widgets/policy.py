@@ -84,11 +84,11 @@ def _span(part: str) -> tuple[str, str]:
 
 
 def _tunable(tunable: Tunable, value: Setting) -> Content:
-    changed = "" if value == tunable.default else f" (default {_shown(tunable.default)})"
+    changed = "" if value == tunable.default else f" (default {shown(tunable.default)})"
     cost = f" But: {tunable.cost[:1].lower()}{tunable.cost[1:]}" if tunable.cost else ""
     return Content.assemble(
         ("· " + tunable.name, "bold $text-accent"),
-        (f"  {_shown(value)} {tunable.unit}".rstrip(), "bold"),
+        (f"  {shown(value)} {tunable.unit}".rstrip(), "bold"),
         (changed, MUTED),
         f"\n{tunable.description}{cost}",
         (f" ({range_of(tunable)})", MUTED),
@@ -100,7 +100,8 @@ def _mode(mode: Mode) -> Content:
     return Content.assemble(("· " + mode.goal, "bold $text-accent"), f"  {flags}", (f"\n{mode.reason}", MUTED))
 
 
-def _shown(value: Setting) -> str:
+def shown(value: Setting) -> str:
+    """A value as a person says it: ``on``, ``3000``, ``none`` for an empty text."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) or "none"
 
 

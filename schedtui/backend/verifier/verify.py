@@ -63,7 +63,7 @@ def verify(
         made_at=time.time(),
         rules=reports.rules_version(),
     )
-    stages, obj = _static_stages(path, policy, say)
+    stages, obj = static_stages(path, policy, say)
     if obj is not None:
         draft = replace(draft, digest=hashlib.sha256(obj).hexdigest())
     if obj is None or stages[-1].verdict == "fail":
@@ -76,8 +76,11 @@ def matrix(progress: Progress) -> list[Kernel]:
     return [fetch_kernel(each, progress) for each in MATRIX]
 
 
-def _static_stages(path: Path, policy: Policy | None, say: Progress) -> tuple[tuple[Stage, ...], bytes | None]:
-    """The stages that run nothing, and the object when there is one."""
+def static_stages(path: Path, policy: Policy | None, say: Progress) -> tuple[tuple[Stage, ...], bytes | None]:
+    """The stages that run nothing, up to the first that fails, and the object when there is one.
+
+    Raises BadFile and MissingTool.
+    """
     stages: tuple[Stage, ...] = ()
     with child.Child() as waiting:  # it starts while the compiler runs
         if path.suffix == ".c":

@@ -232,6 +232,7 @@ def displaced(address: Value, offset: int) -> Value:
     return Operation("+", base, Const(total & _WIDE)) if total else base
 
 
+@lru_cache(maxsize=1 << 14)
 def holds(value: Value, part: Value) -> bool:
     """Whether ``value`` is ``part`` or made of it."""
     if value == part:
@@ -264,6 +265,7 @@ def has_bit(flags: Value, bit: int) -> bool:
     return False
 
 
+@lru_cache(maxsize=1 << 14)
 def join(first: Value, second: Value, site: Site) -> Value:
     """What is known when either may be the case."""
     if first == second:

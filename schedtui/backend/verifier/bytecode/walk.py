@@ -459,8 +459,7 @@ class Walker:
             return
         sign, left, right = self._condition(state, instruction)
         ways = []
-        for goes_to, each_sign in ((to, sign), (place + 1, OPPOSITE[sign])):
-            after = state.copy()
+        for goes_to, each_sign, after in ((to, sign, state.copy()), (place + 1, OPPOSITE[sign], state)):
             marks = assume(after, each_sign, left, right)
             if marks is not None:
                 ways.append((goes_to, after, marks))
