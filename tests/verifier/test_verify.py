@@ -77,7 +77,7 @@ def test_the_command_speaks_json_with_the_keys_of_a_report(tmp_path: Path) -> No
 def test_what_cannot_be_judged_ends_with_2_and_a_sentence(arguments: list[str]) -> None:
     ended = schedtui("verify", *arguments)
     assert ended.code == 2
-    assert ended.err.startswith("schedtui: ")
+    assert "\nschedtui: " in f"\n{ended.err}"  # after what was done, on a slow computer
 
 
 @pytest.mark.lab

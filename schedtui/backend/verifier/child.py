@@ -8,6 +8,7 @@ is ``object``'s and ``bytecode``'s.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 import resource
@@ -111,6 +112,7 @@ def main() -> None:
     question, _, obj = sys.stdin.buffer.read().partition(b"\n")
     tunables = msgspec.json.decode(question, type=_Question).tunables
     lock()
+    gc.disable()  # it lives for a moment, in bounded memory
     began = time.monotonic()
     try:
         file = elf.read_object(obj)

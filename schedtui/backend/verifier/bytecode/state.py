@@ -85,11 +85,30 @@ class State:
     def meet(self, other: State, function: str, block: int) -> bool:
         """Keep only what holds in both; whether anything changed."""
         changed = False
+        if self.regs != other.regs:
+            changed = self._meet_registers(other, function, block)
+        if self.stack != other.stack:
+            changed = self._meet_stack(other, function, block) or changed
+        if self.facts != other.facts:
+            for value in [value for value, known in self.facts.items() if other.facts.get(value) != known]:
+                del self.facts[value]
+                changed = True
+        if not other.decisions <= self.decisions:
+            self.decisions |= other.decisions
+            changed = True
+        return changed
+
+    def _meet_registers(self, other: State, function: str, block: int) -> bool:
+        changed = False
         for index, (value, there) in enumerate(zip(self.regs, other.regs, strict=True)):
             if value is not there and value != there:
                 joined = join(value, there, (function, block, index))
                 if joined is not value and joined != value:
                     self.regs[index], changed = joined, True
+        return changed
+
+    def _meet_stack(self, other: State, function: str, block: int) -> bool:
+        changed = False
         for slot, (size, value) in list(self.stack.items()):
             beside = other.stack.get(slot)
             if beside is None or beside[0] != size:
@@ -99,13 +118,6 @@ class State:
                 joined = join(value, beside[1], (function, block, 1000 * slot[0] + 16 - slot[1]))
                 if joined is not value and joined != value:
                     self.stack[slot], changed = (size, joined), True
-        for value, known in list(self.facts.items()):
-            if other.facts.get(value) != known:
-                del self.facts[value]
-                changed = True
-        if not other.decisions <= self.decisions:
-            self.decisions |= other.decisions
-            changed = True
         return changed
 
     def value(self, value: Value) -> Value:

@@ -463,12 +463,13 @@ class Walker:
             marks = assume(after, each_sign, left, right)
             if marks is not None:
                 ways.append((goes_to, after, marks))
-        about = labels(left) | labels(right)
+        about = labels(left) | labels(right) if len(ways) > 1 else frozenset()
         for goes_to, after, marks in ways:
             if len(ways) > 1 and after.line:
                 if after.steps is None or after.steps.line != after.line:
                     after.steps = Step(after.steps, after.line)
-                after.decisions |= about
+                if not about <= after.decisions:
+                    after.decisions |= about
             yield goes_to, self._marked(key, marks), after
 
     def _condition(self, state: State, instruction: Instruction) -> tuple[str, Value, Value]:
