@@ -184,12 +184,12 @@ def _check_functions(file: ObjectFile) -> Iterator[Finding]:
                 "Ask with bpf_core_field_exists() and its kin for what really matters, or make it a tunable.",
             )
         elif each.section == ".ksyms" and not each.is_function and each.name not in allowed.VARIABLES:
-            yield Finding(
-                rule="kernel-variable",
-                severity="warning",
-                place=each.name,
-                meaning=f"It reads {each.name}, a variable inside the kernel, which the next may use differently.",
-                remedy="Use what schedtui's header and the scx_bpf_ functions tell.",
+            yield _error(
+                "kernel-variable",
+                each.name,
+                f"It reads {each.name}, a variable inside the kernel, which the next may use differently; its address "
+                "tells where the kernel is in memory.",
+                "Use what schedtui's header and the scx_bpf_ functions tell.",
             )
 
 
