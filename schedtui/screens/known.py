@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -48,13 +49,16 @@ def look_up(policy: Policy) -> Known:
 
 
 def _reports(policy: Policy) -> tuple[Report, ...]:
+    """Those of its object, and where it could not be compiled, that of its source."""
     from schedtui.backend.deploy import compiled
-    from schedtui.backend.verifier import reports
+    from schedtui.backend.verifier import reports, sandbox
 
+    named = []
     with contextlib.suppress(SchedtuiError):
-        found = reports.of(hashlib.sha256(compiled(policy)).hexdigest())
-        return tuple(report for report in found if not report.settings)
-    return ()
+        path = Path(policy.source)
+        named.append(sandbox.source_key(path.name, sandbox.read_source(path)))
+        named.append(hashlib.sha256(compiled(policy)).hexdigest())
+    return tuple(report for report in reports.of(*named) if not report.settings)
 
 
 def _history(policy: Policy) -> tuple[str, ...]:

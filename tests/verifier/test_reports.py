@@ -118,3 +118,14 @@ def test_proof_on_another_kernel_than_this_computers_is_never_better_than_a_warn
     assert "not on this computer's" in here.note
     assert for_this_computer(passed, own=KERNEL) == passed
     assert for_this_computer(replace(passed, verdict="fail"), own=OTHER).verdict == "fail"
+
+
+def test_what_failed_before_the_kernel_is_found_by_its_object_or_else_its_source_until_it_passes() -> None:
+    broken = replace(report(), digest="", kernel=None, verdict="fail", settings={"slice_us": 1})
+    reports.save(broken, "the source")
+    (kept,) = reports.of("the object", "the source")
+    assert (kept.verdict, kept.settings) == ("fail", {})
+    reports.save(replace(broken, digest="56" * 32), "the source")
+    assert [each.digest for each in reports.of("56" * 32)] == ["56" * 32]
+    reports.forget_failure("the source")
+    assert reports.of("the object", "the source") == []

@@ -5,16 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadFile
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.verifier import reports
 from schedtui.backend.verifier.verify import verify
+from schedtui.screens.known import look_up
 from tests.cli.commands import schedtui
 from tests.conftest import DEFAULT, kernel_image, quiet
+from tests.corpus.misbehaviour import FOLDER
 
 FAIR = load_library().policy("fair")
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def test_a_source_that_does_not_compile_ends_at_the_first_stage(tmp_path: Path) -> None:
@@ -23,6 +31,24 @@ def test_a_source_that_does_not_compile_ends_at_the_first_stage(tmp_path: Path) 
     assert (report.verdict, report.digest, report.kernel) == ("fail", "", None)
     assert [each.name for each in report.stages] == ["source"]
     assert report.findings[0].place == "bad.bpf.c:2"
+
+
+def test_a_policy_that_failed_at_its_source_is_known_as_failed_until_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "bad.bpf.c"
+    path.write_text("#include <schedtui.bpf.h>\nint x = ;\n")
+    policy = replace(FAIR, name="bad", source=str(path), origin="user")
+    verify(path, settings={"slice_us": 2000}, quick=True, progress=quiet)
+    assert [(each.verdict, each.settings) for each in look_up(policy).reports] == [("fail", {})]
+    path.write_text("#include <schedtui.bpf.h>\nint x;\n")
+    assert look_up(policy).reports == ()
+
+
+def test_a_failure_of_the_logic_is_known_by_the_object(tmp_path: Path) -> None:
+    bad = FOLDER / "bytecode" / "forgets-forked.bpf.c"
+    (report,) = verify(bad, progress=quiet)
+    assert report.stages[-1].name == "bytecode"
+    (known,) = reports.of(report.digest)
+    assert (known.verdict, known.findings) == ("fail", report.findings)
 
 
 def test_an_object_that_is_none_ends_at_the_object_stage(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Reports of the verifier: kept, found again, and told in plain text.
 
-A report holds for one object, its settings, one kernel and one version of the verifier. What is damaged on disk, or
-was made by another version, counts as not there.
+A report holds for one object, its settings, one kernel and one version of the verifier; one that failed before the
+kernel stage for whichever settings and kernel, and where no object came to be, for the source. What is damaged on disk,
+or was made by another version, counts as not there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from schedtui import paths
 from schedtui.backend.model import Finding, KernelId, Report, Setting, Stage
@@ -24,6 +26,7 @@ VERDICTS = {"pass": "passed", "warn": "passed with warnings", "fail": "failed"}
 STAGES = {"source": "source", "object": "object", "bytecode": "logic", "kernel": "real kernel"}
 _SEVERITIES = {"error": "wrong", "warning": "doubtful", "note": "note"}
 _DETAIL_LINES = 30
+_BEFORE_THE_KERNEL = "before-the-kernel.json"
 _NOT_A_REPORT = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -37,11 +40,19 @@ def rules_version() -> str:
     return total.hexdigest()[:16]
 
 
-def save(report: Report) -> None:
-    """Keep it, in place of an earlier one of the same object, settings and kernel. What cannot be kept is not."""
-    if not report.digest or report.kernel is None:
+def save(report: Report, source: str = "") -> None:
+    """Keep it, in place of an earlier one of the same object, settings and kernel. What cannot be kept is not.
+
+    ``source`` names the source of a report that has no object; see ``sandbox.source_key``.
+    """
+    named = report.digest or source
+    if not named:
         return
-    place = _folder(report.digest) / f"{_key(report.settings, report.kernel, report.quick)}.json"
+    if report.kernel is None:
+        report = replace(report, settings={}, quick=False)
+        place = _folder(named) / _BEFORE_THE_KERNEL
+    else:
+        place = _folder(named) / f"{_key(report.settings, report.kernel, report.quick)}.json"
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".new-", delete=False) as new:
@@ -53,6 +64,12 @@ def save(report: Report) -> None:
                 Path(new.name).unlink(missing_ok=True)
 
 
+def forget_failure(named: str) -> None:
+    """An object or a source failed before the kernel stage, and does so no more: that took too long, for one."""
+    with contextlib.suppress(OSError):
+        (_folder(named) / _BEFORE_THE_KERNEL).unlink()
+
+
 def find(digest: str, settings: dict[str, Setting], kernel: KernelId, *, quick: bool = False) -> Report | None:
     """The report of this object with these settings on this kernel. A full one answers for a quick one as well."""
     for kind in (False, True) if quick else (False,):
@@ -62,12 +79,15 @@ def find(digest: str, settings: dict[str, Setting], kernel: KernelId, *, quick: 
     return None
 
 
-def of(digest: str) -> list[Report]:
-    """All that hold for an object, newest first, whichever settings and kernels."""
-    with contextlib.suppress(OSError):
-        found = [each for path in _folder(digest).glob("*.json") if (each := _read(path)) and each.digest == digest]
-        return sorted(found, key=lambda each: each.made_at, reverse=True)
-    return []
+def of(*named: str) -> list[Report]:
+    """All that hold for an object (by its digest) or a source (by its key), newest first, whichever settings and
+    kernels."""
+    found = []
+    for name in named:
+        with contextlib.suppress(OSError):
+            read = [_read(path) for path in _folder(name).glob("*.json")]
+            found += [each for each in read if each and each.digest in (name, "")]
+    return sorted(found, key=lambda each: each.made_at, reverse=True)
 
 
 def _folder(digest: str) -> Path:

@@ -77,18 +77,20 @@ def compile_sandboxed(source: Path) -> bytes:
 def compile_text(name: str, text: bytes) -> bytes:
     """Like ``compile_sandboxed``, for bytes that the caller has; ``name`` ends in ``.bpf.c``."""
     _check(name, text)
-    clang = compiler.find_clang()
-    options = compiler.object_options(INCLUDE)
-    key = compiler.object_key(name, text, clang, ["sandbox", *options])
-    entry = compiler.cache_folder() / key
+    entry = compiler.cache_folder() / source_key(name, text)
     known = compiler.read_entry(entry)
     if known is None:
-        finished = run_clang(clang, options, name, text)
+        finished = run_clang(compiler.find_clang(), compiler.object_options(INCLUDE), name, text)
         if finished.exit_code:
             raise compiler.rejected(name, finished.messages, f"exit code {finished.exit_code}")
         known = finished.output
         compiler.write_entry(entry, known)
     return known
+
+
+def source_key(name: str, text: bytes) -> str:
+    """Names a source by everything that decides what becomes of it: headers and compiler, too. Raises MissingTool."""
+    return compiler.object_key(name, text, compiler.find_clang(), ["sandbox", *compiler.object_options(INCLUDE)])
 
 
 def read_source(source: Path) -> bytes:

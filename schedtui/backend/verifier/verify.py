@@ -18,7 +18,7 @@ from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.kernels import Kernel, fetch_kernel
 from schedtui.backend.model import Finding, KernelId, Policy, Report, Setting, Stage, worst
 from schedtui.backend.probes.kernel_id import read_kernel_id
-from schedtui.backend.verifier import child, reports, source
+from schedtui.backend.verifier import child, reports, sandbox, source
 from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 
 MATRIX = ("6.16", "6.17", "6.18", "6.19", "7.0", "7.2", "7.3")
@@ -66,8 +66,13 @@ def verify(
     stages, obj = static_stages(path, policy, say)
     if obj is not None:
         draft = replace(draft, digest=hashlib.sha256(obj).hexdigest())
+    source_key = sandbox.source_key(path.name, sandbox.read_source(path)) if path.suffix == ".c" else ""
     if obj is None or stages[-1].verdict == "fail":
-        return [replace(draft, stages=stages)]
+        failed = replace(draft, stages=stages)
+        reports.save(failed, source_key)
+        return [failed]
+    for named in filter(None, (draft.digest, source_key)):
+        reports.forget_failure(named)
     return [_on_kernel(replace(draft, stages=stages), obj, each, again, say) for each in kernels]
 
 
