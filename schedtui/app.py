@@ -297,7 +297,8 @@ class SchedtuiApp(App[None]):
 
         feed = self.feed
         if feed is None or (self._preset_act and self._preset_act.state == "running"):
-            self._toast("Something is being applied already. F12 ends it.", "One at a time", "warning")
+            busy = "Something is being applied already. F12 ends it."
+            self._toast(NO_MACHINE if feed is None else busy, "Not now", "warning")
             return
         title = self.library.find(message.preset).title
         act = self._preset_act = Act(f"Applying {title}")
@@ -306,10 +307,19 @@ class SchedtuiApp(App[None]):
         def work() -> Scheduler:
             if message.release:
                 feed.machine.unlatch()
-            proposal = resolve(self.library, message.preset, {})
+            proposal = resolve(self.library, message.preset, message.settings)
             return apply(feed.machine, proposal, lambda text, s: self._post(news.ActStage(act, text, s)))
 
         self._do(act, work)
+
+    def on_tune_wanted(self, message: news.TuneWanted) -> None:
+        """Change the policy that runs, in a thread. What it runs with then is on the screens."""
+        feed = self.feed
+        if feed is None:
+            self._toast(NO_MACHINE, "Settings", "warning")
+            return
+        act = Act(f"Changing {', '.join(message.settings)} of {message.policy}")
+        self._do(act, lambda: feed.machine.tune(message.settings))
 
     def on_default_wanted(self) -> None:
         """Give the machine back to the kernel's own scheduler, in a thread."""
@@ -385,33 +395,31 @@ class SchedtuiApp(App[None]):
 
     def action_presets(self, selected: str = "") -> None:
         """Open the presets of the machine that is watched, at the preview of ``selected`` when one is named."""
-        if self.info is None:
-            self._toast(NO_MACHINE, "Presets", "warning")
-            return
         from schedtui.screens.presets import PresetsScreen
 
         act, scheduler = self._applying, self._scheduler
         kernel = self._kernel
-        self._open(PresetsScreen(self.library, self.info, scheduler, act=act, selected=selected, kernel=kernel))
+        self._open(PresetsScreen(self.library, self._place, scheduler, act=act, selected=selected, kernel=kernel))
 
     def action_library(self) -> None:
         """Open the library."""
-        if self.info is None:
-            self._toast(NO_MACHINE, "Library", "warning")
-            return
         from schedtui.screens.library import LibraryScreen
 
         act, scheduler = self._applying, self._scheduler
-        self._open(LibraryScreen(self.library, self.info, scheduler, act=act, kernel=self._kernel))
+        self._open(LibraryScreen(self.library, self._place, scheduler, act=act, kernel=self._kernel))
 
     def action_describe(self) -> None:
         """Open the line in which the user says what the machine is to be good at."""
-        if self.info is None:
-            self._toast(NO_MACHINE, "Describe", "warning")
-            return
         from schedtui.screens.describe import DescribeScreen
 
-        self._open(DescribeScreen(self.library, self.info, self._scheduler, kernel=self._kernel))
+        self._open(DescribeScreen(self.library, self._place, self._scheduler, kernel=self._kernel))
+
+    @property
+    def _place(self) -> MachineInfo:
+        """The machine for which something is chosen; while none is open, what says so."""
+        from schedtui.screens.policies import without_machine
+
+        return self.info or without_machine(self._opening_act.title if self._opening else "")
 
     @property
     def _applying(self) -> Act | None:
@@ -464,7 +472,8 @@ class SchedtuiApp(App[None]):
         self.push_screen(screen)
 
     def _show_slow_opening(self) -> None:
-        if self.feed is None and self._opening is not None and not self._machine_screen_is_open():
+        nothing_else_is_read = len(self.screen_stack) == 1
+        if self.feed is None and self._opening is not None and nothing_else_is_read:
             self.action_machine()
 
     def _machine_screen_is_open(self) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Report, Scheduler
+from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Report, Scheduler, Setting
 from schedtui.feed import Feed
 
 
@@ -122,10 +122,22 @@ class OpeningUnwanted(Message):
 
 @dataclass
 class PresetWanted(Message):
-    """The user wants this preset (or policy) to run; ``release`` ends a latched panic first."""
+    """The user wants this preset (or policy) to run; ``release`` ends a latched panic first.
+
+    ``settings`` go over the preset's own, or over the policy's defaults.
+    """
 
     preset: str
     release: bool = False
+    settings: dict[str, Setting] = field(default_factory=dict)
+
+
+@dataclass
+class TuneWanted(Message):
+    """The user wants these live tunables of the policy that runs to change, without loading it again."""
+
+    policy: str
+    settings: dict[str, Setting]
 
 
 @dataclass

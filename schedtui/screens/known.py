@@ -26,7 +26,7 @@ class Known(Struct, frozen=True, kw_only=True):
     """All that was found; nothing until it was looked for."""
 
     reports: tuple[Report, ...] = ()
-    """Of the source as it is now, with its defaults, newest first."""
+    """Of the source as it is now, with whichever settings, newest first."""
     history: tuple[str, ...] = ()
     """What it did here, a line each, newest first."""
     fit: Fit | None = None
@@ -58,7 +58,7 @@ def _reports(policy: Policy) -> tuple[Report, ...]:
         path = Path(policy.source)
         named.append(sandbox.source_key(path.name, sandbox.read_source(path)))
         named.append(hashlib.sha256(compiled(policy)).hexdigest())
-    return tuple(report for report in reports.of(*named) if not report.settings)
+    return tuple(reports.of(*named))
 
 
 def _history(policy: Policy) -> tuple[str, ...]:

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, OptionList
@@ -23,13 +24,13 @@ from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import MachineInfo, Policy, Scheduler, Setting
 from schedtui.faults import write_log
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TuneWanted
 from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
 from schedtui.screens.known import Known, look_up
 from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
 from schedtui.screens.question import QuestionChooser
 from schedtui.widgets.glyphs import choose_glyphs
-from schedtui.widgets.policy import labelled, paragraphs, policy_lines
+from schedtui.widgets.policy import in_short, labelled, paragraphs, policy_lines
 from schedtui.widgets.report import badge, badge_lines, newest_by_kernel
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class LibraryChoices:
         self.info = info
         self.scheduler = scheduler
         self.known: dict[str, Known] = {}
+        self.settings: dict[str, dict[str, Setting]] = {}
+        """What the user set, by policy: what differs from its defaults."""
         self._policies = library.policies
         self._found: list[tuple[str, str]] | None = None
         self._release = Release()
@@ -98,7 +101,8 @@ class LibraryChoices:
         policy = self._policies[entry_id]
         known = self.known.get(entry_id, Known())
         title = Content.assemble((policy.title, "bold $text-primary"), (f"  {policy.name}", "$foreground 65%"))
-        parts = [Content.assemble(title, "\n", policy.summary), Content(policy.description)]
+        parts = [Content.assemble(title, "\n", policy.summary)]
+        parts += [*self._with_which_settings(policy), Content(policy.description)]
         if policy.binary:
             parts += _program(policy, known)
         else:
@@ -108,7 +112,7 @@ class LibraryChoices:
         if policy.source:
             latched, asked = self._latched, self._release.asked(entry_id)
             parts.append(what_happens(self.info, self.scheduler, policy, latched=latched, asked=asked))
-        return paragraphs(parts + policy_lines(known.as_installed(policy)))
+        return paragraphs(parts + policy_lines(known.as_installed(policy), self.settings_of(entry_id)))
 
     def verb(self, entry_id: str) -> str:
         """Apply, where it can be."""
@@ -120,21 +124,57 @@ class LibraryChoices:
         """Apply it. While panic is latched, the first ``enter`` only asks."""
         if self._latched and not self._release.granted(entry_id):
             return None
-        return PresetWanted(entry_id, self._latched)
+        return PresetWanted(entry_id, self._latched, self.settings_of(entry_id))
 
     def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
         """The policy's, the search; and where nothing can be loaded, the way to where it can."""
         policy = self._policies.get(entry_id)
-        return [*policy_keys(policy), ("/", "Search"), *([] if self.info.can_load else [("m", "Machine")])]
+        tune = [("t", "Settings")] if policy and policy.source and policy.tunables else []
+        machine = [] if self.info.can_load else [("m", "Machine")]
+        return [*tune, *policy_keys(policy), ("/", "Search"), *machine]
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
         return None
 
     def policy_of(self, entry_id: str) -> tuple[Policy, dict[str, Setting]] | None:
-        """The policy, with its defaults."""
+        """The policy, with what was set, or what it runs with."""
         policy = self._policies.get(entry_id)
-        return (policy, {}) if policy else None
+        return (policy, self.settings_of(entry_id)) if policy else None
+
+    def settings_of(self, name: str) -> dict[str, Setting]:
+        """What the user set; else what the policy runs with; else nothing but its defaults."""
+        return self.settings.get(name, self.running(name) or {})
+
+    def running(self, name: str) -> dict[str, Setting] | None:
+        """The settings that the policy runs with; None when it does not run."""
+        now = self.scheduler
+        return now.settings if now and now.sched_ext == "enabled" and now.policy == name else None
+
+    def changes_in_place(self, name: str, settings: dict[str, Setting]) -> dict[str, Setting]:
+        """What has to change so that the running policy runs with ``settings``; nothing where it must be loaded."""
+        now = self.running(name)
+        if now is None or not self.info.can_load:
+            return {}
+        changes: dict[str, Setting] = {}
+        for each in self._policies[name].tunables:
+            value = settings.get(each.name, each.default)
+            if value != now.get(each.name, each.default):
+                if not each.live:
+                    return {}
+                changes[each.name] = value
+        return changes
+
+    def _with_which_settings(self, policy: Policy) -> list[Content]:
+        """What it runs with, and what the user set."""
+        parts, now, wanted = [], self.running(policy.name), self.settings.get(policy.name)
+        if now is not None:
+            parts.append(labelled("Runs now", f"With {in_short(policy, now)}.", "$text-success"))
+        if wanted:
+            apply = "enter applies it with them, " if self.info.can_load else ""
+            words = f"{in_short(policy, wanted)}: {apply}v proves it with them."
+            parts.append(labelled("As you set it", words, "$text-accent"))
+        return parts
 
     @property
     def _latched(self) -> bool:
@@ -146,7 +186,7 @@ class LibraryChoices:
             glyphs = choose_glyphs()
             sign, style = (glyphs.on, "$text-success") if known.fit else (glyphs.off, "$foreground 65%")
         else:
-            newest = newest_by_kernel(known.reports)
+            newest = newest_by_kernel([each for each in known.reports if not each.settings])
             worst = max((each.verdict for each in newest), key=("pass", "warn", "fail").index, default=None)
             sign, style = badge(worst)
         return Entry(policy.name, policy.title, remark, group=group, sign=sign, sign_style=style)
@@ -155,6 +195,7 @@ class LibraryChoices:
 class LibraryScreen(QuestionChooser):
     """The list with a line to search it above, and the details."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "settings", "Settings")]
     hint = "/ searches in your own words: “stutter while compiling”"
     asking_keys = (("enter", "To the list"), ("esc", "Everything"))
 
@@ -232,6 +273,33 @@ class LibraryScreen(QuestionChooser):
             self._go("list")
         else:
             super().action_back()
+
+    def action_settings(self) -> None:
+        """Open the chosen policy's settings."""
+        found = self._chosen_policy()
+        if found is None or not found[0].tunables:
+            return
+        from schedtui.screens.settings import SettingsScreen
+
+        policy, settings = found
+        runs = self._shelf.info.can_load and self._shelf.running(policy.name) is not None
+        screen = SettingsScreen(policy, settings, verb="Change it" if runs else "Use these", running=runs)
+        self.app.push_screen(screen, lambda wanted: self._set(policy, wanted))
+
+    def _set(self, policy: Policy, wanted: dict[str, Setting] | None) -> None:
+        """Change what runs, where it can be changed in place; else keep the settings for what is done next."""
+        if wanted is None:
+            return
+        changes = self._shelf.changes_in_place(policy.name, wanted)
+        if changes:
+            self._shelf.settings.pop(policy.name, None)
+            self.post_message(TuneWanted(policy.name, changes))
+        elif wanted == (self._shelf.running(policy.name) or {}):
+            self._shelf.settings.pop(policy.name, None)
+        else:
+            self._shelf.settings[policy.name] = wanted
+        self.refresh_choices()
+        self._go("preview")
 
     def _show_matches(self) -> None:
         self.refresh_choices()

@@ -23,6 +23,7 @@ ACT_TITLE = "Applying "
 class PolicyChoices(Choices, Protocol):
     """Choices that lead to policies, on one machine."""
 
+    info: MachineInfo
     scheduler: Scheduler | None
 
     def policy_of(self, entry_id: str) -> tuple[Policy, dict[str, Setting]] | None:
@@ -47,6 +48,16 @@ class PolicyChooser(Chooser):
         self._kernel = kernel
         """Image that the lab boots for a verification; None: the default."""
 
+    def show_machine(self, info: MachineInfo) -> None:
+        """What was read while the machine was being opened can be applied now."""
+        self._policies.info = info
+        self.refresh_choices()
+
+    def show_lost(self, reason: str) -> None:
+        """What can be read stays."""
+        self._policies.info, self._policies.scheduler = without_machine(), None
+        self.refresh_choices()
+
     def show_frame(self, frame: Frame) -> None:
         """See show_scheduler."""
         self.show_scheduler(frame.scheduler)
@@ -54,7 +65,7 @@ class PolicyChooser(Chooser):
     def show_scheduler(self, scheduler: Scheduler) -> None:
         """What runs, and whether panic is latched, changes what the preview must say."""
         before, self._policies.scheduler = self._policies.scheduler, scheduler
-        if before is None or (before.name, before.latched) != (scheduler.name, scheduler.latched):
+        if before is None or _said_of(before) != _said_of(scheduler):
             self.refresh_choices()
 
     def action_verify(self) -> None:
@@ -86,6 +97,20 @@ class PolicyChooser(Chooser):
         return found if found and found[0].source and self._step != "act" else None
 
 
+def without_machine(opening: str = "") -> MachineInfo:
+    """What stands for a machine while none is open; ``opening`` is what is under way, such as “Opening the lab”."""
+    under_way = f"{opening} is still under way. Read on meanwhile: this can be applied once it is open."
+    return MachineInfo(
+        kind="host",
+        name="",
+        kernel="",
+        sched_ext=False,
+        default_scheduler="EEVDF",
+        can_load=False,
+        reason=f"{under_way} m shows how far it is." if opening else "No machine is open. m opens one.",
+    )
+
+
 def policy_keys(policy: Policy | None) -> list[tuple[str, str]]:
     """The keys that a policy of ours has."""
     return [("v", "Verify"), ("s", "Source")] if policy and policy.source else []
@@ -96,6 +121,8 @@ def what_happens(
 ) -> Content:
     """What loading ``policy`` (None: the kernel's own scheduler) would do here and now, and how to go back."""
     own = info.default_scheduler
+    if not info.kernel:
+        return labelled("Not yet", info.reason, "$text-warning")
     if not info.can_load:
         where = "Open the lab (m) to try it." if info.kind == "replay" else "Press m to go there."
         return labelled("Why not here", f"{info.reason} {where}", "$text-warning")
@@ -117,6 +144,11 @@ def what_happens(
             labelled("How to go back", f"F12 at any time, or u: {own} is back at once. Quitting does the same."),
         ]
     )
+
+
+def _said_of(scheduler: Scheduler) -> tuple[object, ...]:
+    """What previews say of it."""
+    return scheduler.name, scheduler.latched, scheduler.policy, scheduler.settings
 
 
 class Release:

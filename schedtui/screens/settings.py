@@ -55,9 +55,7 @@ class SettingsScreen(Live, Screen[dict[str, Setting] | None]):
         """
         super().__init__()
         self._policy, self._verb = policy, verb
-        self._fields = [
-            Field(each, settings.get(each.name, each.default), running=running) for each in policy.tunables
-        ]
+        self._fields = [Field(each, settings.get(each.name, each.default), running=running) for each in policy.tunables]
 
     def compose(self) -> ComposeResult:
         """The policy's name, the fields, the keys."""
@@ -110,13 +108,13 @@ class Field(Vertical):
         self.tunable = tunable
         self.problem = ""
         """What is wrong with what was typed; empty when nothing is."""
-        self._running = running
+        self._in_use = running
         self.control: Input | Flag
         if isinstance(tunable.default, bool):
             self.control = Flag(bool(value))
         else:
             kind = "number" if isinstance(tunable.default, int) else "text"
-            self.control = Input(str(value), compact=True, max_length=LONGEST_TEXT, classes=kind)
+            self.control = Input(str(value), placeholder=shown(""), compact=True, max_length=LONGEST_TEXT, classes=kind)
             self.control.cursor_blink = False
 
     def compose(self) -> ComposeResult:
@@ -125,7 +123,7 @@ class Field(Vertical):
             yield Static(Content(self.tunable.name), classes="name")
             yield self.control
             yield Static(id="hint")
-        yield Static(_about(self.tunable, self._running), classes="about")
+        yield Static(_about(self.tunable, self._in_use), classes="about")
 
     def on_mount(self) -> None:
         """Judge the value that it begins with."""
@@ -199,7 +197,7 @@ class Flag(Widget, can_focus=True):
 
 def _range_and_default(tunable: Tunable, value: Setting) -> str:
     hint = "space: on or off" if isinstance(tunable.default, bool) else range_of(tunable)
-    return f"{hint} · default" + ("" if value == tunable.default else f" {shown(tunable.default)}")
+    return f"{hint} · " + ("the default" if value == tunable.default else f"default {shown(tunable.default)}")
 
 
 def _about(tunable: Tunable, running: bool) -> Content:

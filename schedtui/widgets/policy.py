@@ -17,14 +17,14 @@ MUTED = "$foreground 65%"
 _MARKED = re.compile(r"(\*\*.+?\*\*|`[^`]+`)")
 
 
-def policy_lines(policy: Policy) -> list[Content]:
-    """What the policy is for, what can be set, and how it decides, paragraph by paragraph."""
+def policy_lines(policy: Policy, settings: Mapping[str, Setting]) -> list[Content]:
+    """What the policy is for, what can be set (with ``settings`` over its defaults), and how it decides."""
     parts = _listed("Good for", policy.for_whom)
     parts += _listed("Not for", policy.not_for)
     parts += _listed("Limits", policy.limits)
     if policy.modes:
         parts.append(_lines([_label("Its flags for a goal"), *map(_mode, policy.modes)]))
-    parts += settings_lines(policy, {})
+    parts += settings_lines(policy, settings)
     if policy.note:
         parts.append(_note(policy.note))
     return parts
@@ -41,6 +41,20 @@ def settings_lines(policy: Policy, settings: Mapping[str, Setting]) -> list[Cont
 def labelled(label: str, text: str, style: str = MUTED) -> Content:
     """A paragraph below its label."""
     return Content.assemble((label, f"bold {style}"), "\n", text)
+
+
+def shown(value: Setting) -> str:
+    """A value as a person says it: ``on``, ``3000``, ``none`` for an empty text."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) or "none"
+
+
+def in_short(policy: Policy, settings: Mapping[str, Setting]) -> str:
+    """``slice_us = 500 µs, boost = off``; or that they are the defaults."""
+    units = {each.name: each.unit for each in policy.tunables}
+    return (
+        ", ".join(f"{name} = {shown(value)} {units.get(name, '')}".rstrip() for name, value in settings.items())
+        or "its defaults"
+    )
 
 
 def paragraphs(parts: Iterable[Content]) -> Content:
@@ -98,11 +112,6 @@ def _tunable(tunable: Tunable, value: Setting) -> Content:
 def _mode(mode: Mode) -> Content:
     flags = " ".join(mode.flags) or "none"
     return Content.assemble(("· " + mode.goal, "bold $text-accent"), f"  {flags}", (f"\n{mode.reason}", MUTED))
-
-
-def shown(value: Setting) -> str:
-    """A value as a person says it: ``on``, ``3000``, ``none`` for an empty text."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value) or "none"
 
 
 def _listed(label: str, texts: tuple[str, ...]) -> list[Content]:

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from schedtui.backend.model import Finding, KernelId, Report, Severity, Stage, StageName, Verdict
 from schedtui.backend.verifier.figures import BASELINE, figure_title, shown_figure
 from schedtui.widgets.glyphs import choose_glyphs
+from schedtui.widgets.policy import shown
 
 MUTED = "$foreground 65%"
 STAGES: dict[StageName, tuple[str, str]] = {
@@ -33,6 +34,7 @@ _SEVERITIES: dict[Severity, tuple[str, str]] = {
     "note": ("Note", "bold $foreground 65%"),
 }
 _DETAIL_LINES = 40
+_MOST_SETTINGS = 4
 
 
 Part = tuple[Content, str]
@@ -95,19 +97,22 @@ def badge(verdict: Verdict | None) -> tuple[str, str]:
 
 
 def badge_lines(reports: Sequence[Report]) -> Content:
-    """A line for each kernel that ``reports`` (newest first) tell of; of several for one kernel, the newest."""
+    """A line for each kernel and settings that ``reports`` (newest first) tell of; of several, the newest."""
     newest = newest_by_kernel(reports)
-    if not newest:
+    of_defaults = [_badge_line(each) for each in newest if not each.settings]
+    others = [_badge_line(each) for each in newest if each.settings][:_MOST_SETTINGS]
+    if not of_defaults:
         sign, style = badge(None)
-        return Content.assemble((f"{sign} ", style), UNVERIFIED)
-    return _lines([_badge_line(each) for each in newest])
+        unverified = f"{UNVERIFIED} with its defaults" if others else UNVERIFIED
+        of_defaults = [Content.assemble((f"{sign} ", style), unverified)]
+    return _lines(of_defaults + others)
 
 
 def newest_by_kernel(reports: Sequence[Report]) -> list[Report]:
-    """Of ``reports`` (newest first) the newest for each kernel."""
-    kept: dict[str, Report] = {}
+    """Of ``reports`` (newest first) the newest for each kernel and each choice of settings."""
+    kept: dict[tuple[str, str], Report] = {}
     for report in reports:
-        kept.setdefault(report.kernel.btf_hash if report.kernel else "", report)
+        kept.setdefault((report.kernel.btf_hash if report.kernel else "", _with_settings(report)), report)
     return list(kept.values())
 
 
@@ -119,14 +124,24 @@ def short_release(kernel: KernelId | None) -> str:
 def _badge_line(report: Report) -> Content:
     sign, style = badge(report.verdict)
     kernel = short_release(report.kernel) or "no kernel"
+    settings = _with_settings(report)
     words = {
-        "pass": "proven",
-        "warn": f"passes, with {_counted(sum(f.severity == 'warning' for f in report.findings), 'warning')}",
-        "fail": "failed: " + ", ".join(dict.fromkeys(f.rule for f in report.findings if f.severity == "error")),
+        "pass": f"proven{settings}",
+        "warn": f"passes{settings}, with {_counted(sum(f.severity == 'warning' for f in report.findings), 'warning')}",
+        "fail": f"failed{settings}: "
+        + ", ".join(dict.fromkeys(f.rule for f in report.findings if f.severity == "error")),
     }[report.verdict]
     quick = ", quick check only" if report.quick and report.verdict != "fail" else ""
     on = time.strftime("%Y-%m-%d", time.localtime(report.made_at))
     return Content.assemble((f"{sign} ", style), (f"{kernel}  ", "bold"), words + quick, (f"  {on}", MUTED))
+
+
+def _with_settings(report: Report) -> str:
+    """The settings that it was proven with, unless they are the defaults."""
+    return "".join(
+        f"{', ' if number else ' with '}{name} = {shown(value)}"
+        for number, (name, value) in enumerate(sorted(report.settings.items()))
+    )
 
 
 def _verdict(report: Report) -> Content:

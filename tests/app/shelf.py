@@ -68,6 +68,14 @@ CREDIT = Tunable(
     cost="What computes is interrupted more often.",
     default=True,
 )
+NAMED = Tunable(
+    name="favourite",
+    description="Programs whose name begins like this come before all others.",
+    cost="The others wait.",
+    default="",
+    max_length=15,
+    live=True,
+)
 KERNEL = KernelId(release="6.18.15+deb13-cloud-amd64", build_id="5d41402abc4b2a76b9719d911017c592", btf_hash="a1" * 32)
 OLD_KERNEL = KernelId(
     release="6.16.12+deb13-cloud-amd64", build_id="7d793037a0760186574b0282f2f435e7", btf_hash="b2" * 32

@@ -117,9 +117,20 @@ async def test_reports_become_badges_for_each_kernel(home: Path) -> None:
     reports.save(replace(report(kernel_stage(), kernel=OLD_KERNEL), **current, settings={"slice_us": 500}))
     async with in_the_library(home) as (app, pilot):
         await choose(app, pilot, "queue")
-        await until(pilot, lambda: "✓ 6.18.15 proven" in details(app))
-        assert "6.16.12" not in details(app)  # of other settings
+        await until(pilot, lambda: "✓ 6.18.15 proven 2026" in details(app))
+        assert "✓ 6.16.12 proven with slice_us = 500 2026" in details(app)
         assert "✓ First come" in screen_text(app)
+
+
+async def test_a_report_for_other_settings_says_so_and_is_no_badge_of_the_policy(home: Path) -> None:
+    library = shelf(home)
+    digest = hashlib.sha256(compile_bpf(Path(library.policies["queue"].source))).hexdigest()
+    reports.save(replace(PASSED, digest=digest, rules=reports.rules_version(), settings={"slice_us": 500}))
+    async with in_the_library(home) as (app, pilot):
+        await choose(app, pilot, "queue")
+        await until(pilot, lambda: "✓ 6.18.15 proven with slice_us = 500" in details(app))
+        assert "· not verified yet with its defaults" in details(app)
+        assert "· First come" in screen_text(app)
 
 
 async def test_a_policy_without_a_report_says_so(home: Path) -> None:
