@@ -4,19 +4,28 @@ A mutant is a policy's source with one small change, of the kinds that slips of 
 or compiles to the same program, says nothing. Run as a program it writes docs/MUTATIONS.md:
 
     python -m tests.corpus.mutations [--static 400] [--kernel 40] [--seed 1]
+
+Why a mutant slipped through, somebody has to find out: ``slips.toml`` holds what they found. After that, ``--write``
+writes the page anew from the last run.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import random
 import re
 import tempfile
 import time
+import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from schedtui import paths
@@ -30,6 +39,7 @@ from schedtui.backend.verifier.verify import verify
 from tests.conftest import DEFAULT, kernel_image, quiet
 
 TABLE = Path(__file__).parents[2] / "docs" / "MUTATIONS.md"
+SLIPS = Path(__file__).with_name("slips.toml")
 
 _STATEMENT = re.compile(r"^\t+(?!return|struct|u64|s64|u32|s32|int|bool|case|break|const|static)[\w*(!].*;$")
 _CONDITION = re.compile(r"\b(if|while) \((.*)\)( \{)?$")
@@ -42,8 +52,14 @@ _CALL_OF_KICK = re.compile(r"^(\t+)(?:kick_idle_cpu|scx_bpf_kick_cpu)\(.*\);$")
 _TIME_BEFORE = re.compile(r"time_before\(([^,()]+), ([^,()]+)\)")
 _COMPARISON = re.compile(r" (<|>|<=|>=|==|!=) ")
 _SUM = re.compile(r"(?<=[\w)]) ([+-]) (?=\w)")
+_NUMBER_OF_DSQ = re.compile(r"#define \w+_DSQ ")
+"""Another one is another name for the same queue."""
 _DSQ = re.compile(r"\b(\w*_DSQ|SCX_DSQ_LOCAL)\b")
 _NEGATED = {"<": ">=", ">": "<=", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
+
+
+NO_POLICY = ("does not compile", "same program")
+"""Fates of mutants that say nothing."""
 
 
 class Mutant(Struct, frozen=True):
@@ -107,7 +123,7 @@ def _changes(text: str) -> Iterator[tuple[str, str]]:
     if "create_dsq" in text and "return" in text:
         yield "queue not created", re.sub(r"return .*;", "return 0;", text)
     for match in list(_NUMBER.finditer(text))[:1]:
-        if not text.startswith(("\t.timeout", "\t__uint")):
+        if not text.startswith(("\t.timeout", "\t__uint")) and not _NUMBER_OF_DSQ.match(text):
             yield "another number", f"{text[: match.start()]}{int(match[0]) * 1000 + 1}{text[match.end() :]}"
 
 
@@ -188,88 +204,162 @@ def _source_of(policy: str) -> Path:
     return paths.shipped("library") / policy / f"{policy}.bpf.c"
 
 
-def why(judged: Judged) -> str:
-    """Why a mutant that passed may have: a first sorting for a reader, by what its line is about."""
-    line = judged.mutant.before
-    if "count(" in line:
-        return "only a statistic differs"
-    if judged.mutant.kind == "zero a slice":
-        return "a slice of zero stands for the kernel's own, of 20 ms"
-    if judged.mutant.kind == "drop a callback":
-        return "the kernel's default for that callback is a sound policy"
-    if "const volatile" in line or "#define" in line:
-        return "a constant of another size: still within what tasks bear"
-    if "vclock" in line or "charged" in line or "awake" in line or "burst" in line:
-        return "accounts a little wrongly; the bound on waiting holds all the same"
-    return ""
+Harm = Literal["none", "little", "unseen", "missed"]
+HARMS: dict[Harm, str] = {
+    "none": "sound all the same",
+    "little": "worse, within the bounds",
+    "unseen": "bad where the suite does not look",
+    "missed": "bad, and should be caught",
+}
+
+
+class Slip(Struct, frozen=True):
+    """A row of ``slips.toml``: mutants that came through, and why. What is empty fits all."""
+
+    harm: Harm
+    why: str
+    policy: str = ""
+    kind: str = ""
+    line: str = ""
+    """A part of the line as it was."""
+
+    def fits(self, mutant: Mutant) -> bool:
+        return (
+            self.policy in ("", mutant.policy) and self.kind in ("", mutant.kind) and self.line in mutant.before.strip()
+        )
+
+
+def slips() -> list[Slip]:
+    """What people found out about mutants that came through; of several that fit, the first holds."""
+    return msgspec.convert(tomllib.loads(SLIPS.read_text())["slip"], list[Slip])
+
+
+def explained(mutant: Mutant) -> Slip | None:
+    """Why it came through; None: nobody has looked at it."""
+    return next((each for each in slips() if each.fits(mutant)), None)
+
+
+class Run(Struct, frozen=True):
+    """What a run found: all that were looked at without a kernel, and those that were tried on one."""
+
+    seed: int
+    kernel: str
+    day: str
+    minutes: float
+    static: tuple[Judged, ...]
+    on_kernel: tuple[Judged, ...]
 
 
 def main() -> None:
-    """Judge a sample, and write the table."""
+    """Judge a sample, and write the page."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--static", type=int, default=400, help="mutants to look at without a kernel")
     arguments.add_argument("--kernel", type=int, default=40, help="of those that passed, how many to try on a kernel")
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--write", action="store_true", help="only write the page of the last run anew")
     chosen = arguments.parse_args()
+    kept = paths.cache_dir() / "mutations.json"
+    if chosen.write:
+        run = msgspec.json.decode(kept.read_bytes(), type=Run)
+    else:
+        run = judge_many(chosen.static, chosen.kernel, chosen.seed)
+        kept.write_bytes(msgspec.json.encode(run))
+    TABLE.write_text(_document(run))
+    print(f"{TABLE} written; {run.minutes:.0f} minutes")
+
+
+def judge_many(static: int, on_kernel: int, seed: int) -> Run:
+    """Judge ``static`` mutants without a kernel, and of those that pass ``on_kernel`` on the default kernel."""
     began = time.monotonic()
-    static = _each(sample(chosen.static, chosen.seed), judge_statically)
-    passed = [each.mutant for each in static if each.fate.startswith("passed") and not _only_counts(each.mutant)]
-    on_kernel = _each(random.Random(chosen.seed).sample(passed, min(chosen.kernel, len(passed))), judge_on_a_kernel)
-    TABLE.write_text(_document(static, on_kernel, chosen.seed))
-    print(f"{TABLE} written after {time.monotonic() - began:.0f} s")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        first = _told(pool.map(judge_statically, sample(static, seed)), static)
+    passed = [each.mutant for each in first if _came_through(each) and not _only_counts(each.mutant)]
+    passed.sort(key=lambda each: _lot(each, seed))
+    second = _told(map(judge_on_a_kernel, passed[:on_kernel]), on_kernel)
+    return Run(
+        seed=seed,
+        kernel=kernel_image(DEFAULT).parent.name,
+        day=time.strftime("%Y-%m-%d"),
+        minutes=(time.monotonic() - began) / 60,
+        static=first,
+        on_kernel=second,
+    )
 
 
-def _each(drawn: list[Mutant], judge: Callable[[Mutant], Judged]) -> list[Judged]:
-    judged = []
-    for number, mutant in enumerate(drawn, 1):
-        judged.append(judge(mutant))
-        found = ", ".join(judged[-1].rules)
-        print(
-            f"{number}/{len(drawn)} {mutant.policy}:{mutant.line} {mutant.kind}: {judged[-1].fate} {found}", flush=True
-        )
-    return judged
+def _lot(mutant: Mutant, seed: int) -> bytes:
+    """Draws at random, and the same ones also when a rule has come to catch some of the others."""
+    return hashlib.sha256(f"{seed} {mutant.policy} {mutant.kind} {mutant.before} {mutant.after}".encode()).digest()
+
+
+def _told(judged: Iterator[Judged], count: int) -> tuple[Judged, ...]:
+    """All of them, each printed when it is there."""
+    every = []
+    for number, each in enumerate(judged, 1):
+        every.append(each)
+        mutant = each.mutant
+        where = f"{mutant.policy}:{mutant.line} {mutant.kind}"
+        print(f"{number}/{count} {where}: {each.fate} {', '.join(each.rules)}", flush=True)
+    return tuple(every)
+
+
+def _came_through(judged: Judged) -> bool:
+    return judged.fate in ("passed", "passed with a warning")
 
 
 def _only_counts(mutant: Mutant) -> bool:
     return "count(" in mutant.before
 
 
-def _document(static: list[Judged], on_kernel: list[Judged], seed: int) -> str:
-    real = [each for each in static if each.fate not in ("does not compile", "same program")]
-    telling = [each for each in real if not _only_counts(each.mutant)]
-    caught = [each for each in telling if not each.fate.startswith("passed")]
-    failed = [each for each in on_kernel if each.fate not in ("passed", "passed with a warning")]
-    slipped = [each for each in on_kernel if each.fate in ("passed", "passed with a warning")]
-    without, beside = _share(caught, telling), _share(failed, on_kernel)
-    summary = f"""# Broken on purpose
-
-`make mutations` breaks the built-in policies in random ways (seed {seed}) and asks the verifier; it wrote this page.
-A mutant has one line changed. Not counted: those that do not compile, that compile to the same program, and that
-change only a statistic.
-
-- {len(static)} mutants were made, and {len(telling)} of them count.
-- {len(caught)} of these ({without:.0%}) fail without a kernel.
-- {len(on_kernel)} of the others, drawn at random, went through the whole verification on the default kernel:
-  {len(failed)} ({beside:.0%}) fail there.
-- Together that is a catch rate of about {without + (1 - without) * beside:.0%}.
-
-Not every mutant is a bad policy. What slipped through is listed at the end.
-"""
+def _document(run: Run) -> str:
+    telling = [each for each in run.static if each.fate not in NO_POLICY and not _only_counts(each.mutant)]
+    caught = [each for each in telling if not _came_through(each)]
+    tried = [each for each in run.on_kernel if each.fate != "could not be judged"]
+    failed = [each for each in tried if not _came_through(each)]
+    slipped = [each for each in tried if _came_through(each)]
+    without, beside = _share(caught, telling), _share(failed, tried)
     return "\n".join(
         [
-            summary,
-            *_table_of_kinds(telling, on_kernel),
+            f"""# Broken on purpose
+
+`make mutations` breaks the built-in policies in random ways (seed {run.seed}), asks the verifier, and writes this page.
+A mutant has one line changed. Not counted: those that do not compile, that compile to the same program, and that
+change only a statistic. {run.day}, Linux {run.kernel}, {run.minutes:.0f} minutes.
+
+- {len(run.static)} mutants were made, and {len(telling)} of them count.
+- {len(caught)} of these ({without:.0%}) fail without a kernel.
+- {len(tried)} of the others, drawn at random, went through the whole verification on the default kernel:
+  {len(failed)} ({beside:.0%}) fail there.
+- Together that is a catch rate of about {without + (1 - without) * beside:.0%} of all mutants.
+{_summary_of_slips(slipped)}""",
+            *_table_of_kinds(telling, tried),
             "",
             "## What caught them",
+            "A mutant can break several rules.",
+            "",
             *_table_of_rules(caught + failed),
             "",
-            "## What slipped through",
-            "| where | what was done | the line | became | why it may pass |",
-            "| --- | --- | --- | --- | --- |",
-            *(_row(each) for each in slipped),
+            "## What slipped through, and why",
+            "Somebody read each of these changes; the last two columns are their judgement.",
+            "",
+            "| where | what was done | the line | became | harm | why it passed |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *map(_row, slipped),
             "",
         ]
     )
+
+
+def _summary_of_slips(slipped: list[Judged]) -> str:
+    """How many of those that slipped through are bad at all."""
+    found = Counter(slip.harm if (slip := explained(each.mutant)) else None for each in slipped)
+    lines = [
+        f"  - {found[harm]} {'is' if found[harm] == 1 else 'are'} {words}"
+        for harm, words in HARMS.items()
+        if found[harm]
+    ]
+    if found[None]:
+        lines.append(f"  - {found[None]} that nobody has looked at yet")
+    return "\n".join([f"- Of the {len(slipped)} that slipped through there:", *lines, ""])
 
 
 def _share(some: list[Judged], of: list[Judged]) -> float:
@@ -281,8 +371,8 @@ def _table_of_kinds(telling: list[Judged], on_kernel: list[Judged]) -> list[str]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in sorted({each.mutant.kind for each in telling}):
         fates = Counter(each.fate.partition(" ")[0] for each in telling if each.mutant.kind == kind)
-        tried = [each.fate for each in on_kernel if each.mutant.kind == kind]
-        failed = sum(not fate.startswith("passed") for fate in tried)
+        tried = [each for each in on_kernel if each.mutant.kind == kind]
+        failed = sum(not _came_through(each) for each in tried)
         numbers = (fates.total(), fates["object"], fates["bytecode"], fates["passed"], len(tried), failed)
         lines.append(f"| {kind} | {' | '.join(map(str, numbers))} |")
     return lines
@@ -294,12 +384,11 @@ def _table_of_rules(caught: list[Judged]) -> list[str]:
 
 
 def _row(judged: Judged) -> str:
-    mutant = judged.mutant
-    before, after = (
-        f"`{text.strip().replace('|', '∣')}`" if text.strip() else "nothing" for text in (mutant.before, mutant.after)
-    )
+    mutant, slip = judged.mutant, explained(judged.mutant)
     warned = f" (warned: {', '.join(judged.rules)})" if judged.rules else ""
-    return f"| {mutant.policy}:{mutant.line} | {mutant.kind}{warned} | {before} | {after} | {why(judged)} |"
+    harm, why = (HARMS[slip.harm], slip.why) if slip else ("", "not looked at yet")
+    lines = f"{_code(mutant.before)} | {_code(mutant.after)}"
+    return f"| {mutant.policy}:{mutant.line} | {mutant.kind}{warned} | {lines} | {harm} | {why} |"
 
 
 def _code(text: str) -> str:

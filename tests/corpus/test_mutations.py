@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.corpus.mutations import Mutant, built_in, judge_on_a_kernel, judge_statically, mutants, sample
+from tests.corpus.mutations import (
+    NO_POLICY,
+    Mutant,
+    built_in,
+    judge_on_a_kernel,
+    judge_statically,
+    mutants,
+    sample,
+    slips,
+)
 
-NO_PROGRAM = ("does not compile", "same program")
 LEAST_CAUGHT = 0.2
 """Of a random sample, without a kernel. Most of the rest needs one, or does little harm."""
 
@@ -70,6 +78,12 @@ def test_a_slip_that_only_a_kernel_shows_is_caught_there() -> None:
 
 @pytest.mark.soak
 def test_of_a_random_sample_the_static_stages_catch_their_part() -> None:
-    judged = [each for each in map(judge_statically, sample(120, 2)) if each.fate not in NO_PROGRAM]
+    judged = [each for each in map(judge_statically, sample(120, 2)) if each.fate not in NO_POLICY]
     caught = [each for each in judged if not each.fate.startswith("passed")]
     assert len(caught) >= LEAST_CAUGHT * len(judged), [each.mutant for each in judged if each not in caught]
+
+
+@pytest.mark.soak
+def test_each_explanation_of_a_slip_is_of_a_change_that_is_still_possible() -> None:
+    possible = [mutant for name in built_in() for mutant in mutants(name)]
+    assert [each for each in slips() if not any(each.fits(mutant) for mutant in possible)] == []
