@@ -36,7 +36,8 @@ def show(as_json: bool) -> None:
         Console(as_json).result(_keys(None), _NONE)
         return
     where = f" at {choice.address}" if choice.address else ""
-    Console(as_json).result(_keys(choice), f"{choice.model}{where}; calls: {choice.calls}.\nKey: {where_the_key_is(choice)}.")
+    words = f"{choice.model}{where}; calls: {choice.calls}.\nKey: {where_the_key_is(choice)}."
+    Console(as_json).result(_keys(choice), words)
 
 
 @model.command("set")
