@@ -81,6 +81,12 @@ class PanicLatched(SchedtuiError):
     kind = "panic-latched"
 
 
+class LeaseEnded(SchedtuiError):
+    """What was loaded under a lease was taken away again, or was never loaded: there is nothing to keep."""
+
+    kind = "lease-ended"
+
+
 class Interrupted(SchedtuiError):
     """The act was cut short by panic or by closing the machine."""
 
@@ -113,6 +119,7 @@ BY_KIND: dict[str, type[SchedtuiError]] = {
         CompileFailed,
         LoadRejected,
         PanicLatched,
+        LeaseEnded,
         Interrupted,
         HelperGone,
         BadMessage,

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from schedtui.backend.errors import NotPermitted
 from schedtui.backend.machine import Progress
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.probes.counters import RunDelayCounters
 from schedtui.backend.probes.sampler import Sampler, make_sampler
 from schedtui.backend.probes.scheduler import default_scheduler, describe_change, find_loader, read_scheduler
 from schedtui.backend.probes.topology import read_memory_mib, read_topology
@@ -36,6 +37,8 @@ class HostMachine:
         self._closed = threading.Event()
         self._sampling = threading.Lock()
         self._sampler: Sampler | None = None
+        self._counting = threading.Lock()
+        self._counters: RunDelayCounters | None = None
         self._seen: Scheduler | None = None
         self._owner = ""
 
@@ -69,8 +72,34 @@ class HostMachine:
         """Read from the kernel now."""
         return self._with_owner(read_scheduler(self._root))
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+    def sample(self) -> Sample:
+        """From the kernel's run delay of each task: a lower bound of latency, and nothing of what waits right now.
+
+        Counting begins with the first call. Without privileges there is no better source.
+        """
+        counts = self._ready_counters().read()
+        return Sample(
+            time_s=time.monotonic(),
+            scheduler=self.scheduler(),
+            wakeups=counts.wakeups,
+            focus_wakeups=counts.focus_wakeups,
+            source=counts.source,
+        )
+
+    def focus(self, names: tuple[str, ...]) -> None:
+        """See machine.Machine."""
+        self._ready_counters().focus(names)
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
         """Refused: nothing is loaded on this computer."""
+        raise self._refusal()
+
+    def renew(self, lease_s: float | None = None) -> None:
+        """Refused, as ``load`` is."""
+        raise self._refusal()
+
+    def keep(self) -> Scheduler:
+        """Refused, as ``load`` is."""
         raise self._refusal()
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
@@ -126,6 +155,12 @@ class HostMachine:
             if self._sampler:
                 self._sampler.close()
                 self._sampler = None
+
+    def _ready_counters(self) -> RunDelayCounters:
+        with self._counting:
+            if self._counters is None:
+                self._counters = RunDelayCounters(self._root)
+            return self._counters
 
     def _refusal(self) -> NotPermitted:
         info = self._info or _describe(self._root)

@@ -21,7 +21,7 @@ from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import plan_image, probe_source
 from schedtui.backend.microvm.kernels import find_kernel
 from schedtui.backend.microvm.snapshot import Shape, Snapshots
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
 from schedtui.backend.provision import find_qemu
 
 MEMORY_MIB = 768
@@ -109,9 +109,29 @@ class LabMachine:
         assert reply.scheduler is not None
         return reply.scheduler
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+    def sample(self) -> Sample:
         """See Machine."""
-        reply = self._call(protocol.Load(name, obj, settings), 60)
+        reply = self._call(protocol.TakeSample(), 10)
+        assert reply.sample is not None
+        return reply.sample
+
+    def focus(self, names: tuple[str, ...]) -> None:
+        """See Machine."""
+        self._call(protocol.Focus(names))
+
+    def renew(self, lease_s: float | None = None) -> None:
+        """See Machine."""
+        self._call(protocol.Renew(lease_s), 10)
+
+    def keep(self) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.Keep())
+        assert reply.scheduler is not None
+        return reply.scheduler
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+        """See Machine."""
+        reply = self._call(protocol.Load(name, obj, settings, lease_s), 60)
         assert reply.scheduler is not None
         return reply.scheduler
 

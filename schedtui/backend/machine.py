@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schedtui.backend.errors import UnknownName
-from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
 
 Progress = Callable[[str, float], None]
 """Called with a stage in plain words and the seconds since opening began."""
@@ -33,8 +33,31 @@ class Machine(Protocol):
         """Which scheduler runs, read from the kernel now."""
         ...
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
-        """Load a compiled policy called ``name`` in place of what runs; returns what the kernel reports then."""
+    def sample(self) -> Sample:
+        """The machine's counters now; cheap enough for ten times a second, beside ``frames`` and each other."""
+        ...
+
+    def focus(self, names: tuple[str, ...]) -> None:
+        """Count the waits of processes of these names, and of their descendants, apart from now on; () ends it."""
+        ...
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+        """Load a compiled policy called ``name`` in place of what runs; returns what the kernel reports then.
+
+        With ``lease_s`` (0.2 to 600) it is taken away again when ``renew`` was not called for so many seconds,
+        or the connection ends: whoever watches it may die. ``keep`` ends the lease.
+        """
+        ...
+
+    def renew(self, lease_s: float | None = None) -> None:
+        """Whoever watches is still there; sets the lease's length anew when it is given.
+
+        Raises LeaseEnded when what was loaded under a lease does not run any more.
+        """
+        ...
+
+    def keep(self) -> Scheduler:
+        """What runs under a lease stays. Raises LeaseEnded when it does not run any more."""
         ...
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:

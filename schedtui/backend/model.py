@@ -401,6 +401,9 @@ class Sample(Struct, frozen=True, kw_only=True):
     longest_wait_ms: float | None = None
     """How long the task that waits longest now has been runnable without running; None when that is not known."""
     longest_waiter: str = ""
+    """Its name and number; empty when none waits."""
+    source: LatencySource | None = None
+    """What the histograms were counted from; None: they could not be."""
 
 
 class Workload(Struct, frozen=True, kw_only=True):
@@ -485,6 +488,9 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """Unix time."""
     changed: float
     """Unix time of the last change of state."""
+    watcher: str = ""
+    """The process that acts on it, ``PID:START`` (clock ticks since boot): another program leaves it alone while that
+    one lives."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

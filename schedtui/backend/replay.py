@@ -10,8 +10,19 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from schedtui.backend.errors import NotPermitted
+from schedtui.backend.histogram import Histogram, added
 from schedtui.backend.machine import Progress
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import (
+    Completed,
+    Event,
+    Frame,
+    LatencySource,
+    MachineInfo,
+    Panic,
+    Sample,
+    Scheduler,
+    Setting,
+)
 from schedtui.backend.recording import Recording, read_recording
 
 _LONGEST_PAUSE_S = 60.0
@@ -30,6 +41,9 @@ class ReplayMachine:
         self._recording: Recording | None = None
         self._scheduler: Scheduler | None = None
         self._closed = threading.Event()
+        self._waits: Histogram = ()
+        self._source: LatencySource | None = None
+        self._shown_at = 0.0
 
     def open(self, progress: Progress) -> MachineInfo:
         """Reads and checks the whole file."""
@@ -49,7 +63,7 @@ class ReplayMachine:
                 frame = replace(frame, events=(*frame.events, warning))
             if self._closed.wait(self._pause_s(before, frame)):
                 return
-            self._scheduler = frame.scheduler
+            self._note(frame)
             yield frame
             before = frame
         self._closed.wait()
@@ -58,7 +72,23 @@ class ReplayMachine:
         """The scheduler of the frame that was shown last."""
         return self._scheduler or self._opened().frame(0).scheduler
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting]) -> Scheduler:
+    def sample(self) -> Sample:
+        """The sums of the frames that were shown so far; nothing of single processes."""
+        return Sample(time_s=self._shown_at, scheduler=self.scheduler(), wakeups=self._waits, source=self._source)
+
+    def focus(self, names: tuple[str, ...]) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+        """Refused."""
+        raise _refusal()
+
+    def renew(self, lease_s: float | None = None) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def keep(self) -> Scheduler:
         """Refused."""
         raise _refusal()
 
@@ -100,6 +130,11 @@ class ReplayMachine:
         if self._recording is None:
             self._recording = read_recording(self._path)
         return self._recording
+
+    def _note(self, frame: Frame) -> None:
+        self._scheduler, self._shown_at = frame.scheduler, frame.time
+        if frame.latency:
+            self._waits, self._source = added(self._waits, frame.latency.histogram), frame.latency.source
 
     def _pause_s(self, before: Frame | None, frame: Frame) -> float:
         if before is None or self.until is not None or self.speed <= 0:

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NoReturn
 
 from schedtui.backend.errors import HelperGone, NotPermitted, SchedtuiError, UnknownName
@@ -38,6 +39,7 @@ TASKS_ON_MANY = 8
 FRAME_NS = 16_666_667
 FRAME_WORK_NS = 4_000_000
 JOB_MS = (5, 50)
+HOG_ROUND = 5000
 
 _ANSWER_S = 20.0
 _RATE_S = 5.0
@@ -48,7 +50,8 @@ _RING = 300
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 Page = memoryview
-"""A load's own page. Word 0 counts what it has done; of ``frames``, words 1 to 300 are the last lengths in µs."""
+"""A load's own page. Word 0 counts what it has done (of ``hogs``, which are several, word n what hog n has); of
+``frames``, words 1 to 300 are the last lengths in µs."""
 
 
 class Workloads:
@@ -104,6 +107,15 @@ class Workloads:
                 )
                 for kind in dict.fromkeys(kind for kind, _ in self._running)
             )
+
+    def work(self) -> dict[str, int]:
+        """By kind, what its loads have done since they were started: frames, jobs, rounds of the hogs' loop."""
+        with self._lock:
+            done: dict[str, int] = {}
+            for page, (kind, tasks) in zip(self._pages, self._running, strict=False):
+                own = sum(page[1 : 1 + tasks]) if kind == "hogs" else page[0]
+                done[kind] = done.get(kind, 0) + own
+            return done
 
     def stop(self) -> None:
         """End them all; when it returns, none is left. When the spawner is gone, so are they."""
@@ -257,7 +269,7 @@ class _Spawner:
         if kind == "hogs":
             count = cpus + 1 if cpus <= MANY_CPUS else TASKS_ON_MANY
             for n in range(count):
-                self._fork("load-hog", _burn_for_ever, new_group=n == 0)
+                self._fork("load-hog", partial(_burn_for_ever, page, 1 + n), new_group=n == 0)
             return count
         if kind == "frames":
             self._fork("load-frames", lambda: _draw_frames(page), new_group=True)
@@ -294,9 +306,12 @@ class _Spawner:
                     os.waitpid(-group, 0)
 
 
-def _burn_for_ever() -> None:
+def _burn_for_ever(page: Page, place: int) -> None:
+    """A busy loop that counts its rounds: the same work each, about a millisecond on an emulated CPU."""
     while True:
-        pass
+        for _ in range(HOG_ROUND):
+            pass
+        page[place] += 1
 
 
 def _burn(cpu_ns: int) -> None:

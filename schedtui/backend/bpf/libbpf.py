@@ -61,10 +61,14 @@ _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("bpf_map__initial_value", _pointer, [_pointer, ctypes.POINTER(_size)]),
     ("bpf_map__attach_struct_ops", _pointer, [_pointer]),
     ("bpf_map_lookup_elem", _int, [_int, _pointer, _pointer]),
+    ("bpf_map_update_elem", _int, [_int, _pointer, _pointer, ctypes.c_uint64]),
+    ("bpf_map_delete_elem", _int, [_int, _pointer]),
     ("bpf_program__name", _string, [_pointer]),
     ("bpf_program__type", _int, [_pointer]),
     ("bpf_program__attach", _pointer, [_pointer]),
     ("bpf_link__destroy", _int, [_pointer]),
+    ("bpf_link__fd", _int, [_pointer]),
+    ("bpf_iter_create", _int, [_int]),
     ("libbpf_major_version", _unsigned, []),
     ("libbpf_minor_version", _unsigned, []),
     ("libbpf_num_possible_cpus", _int, []),
@@ -160,6 +164,16 @@ class Link:
     def __init__(self, handle: int) -> None:
         self._handle: int | None = handle
 
+    def walk(self) -> int:
+        """Of an iterator: a descriptor; reading it to its end runs the program once for each of what it walks over.
+
+        Whoever asks closes it. Raises LibbpfFailure.
+        """
+        made = int(_library().bpf_iter_create(_library().bpf_link__fd(self._handle)))
+        if made < 0:
+            raise LibbpfFailure(-made, ("the walk cannot begin",))
+        return made
+
     def destroy(self) -> None:
         """Detach. For a scheduler, the kernel has taken it out when this returns. May be called twice."""
         handle, self._handle = self._handle, None
@@ -218,8 +232,7 @@ class Map:
 
     def lookup(self, key: bytes) -> bytes | None:
         """One value, or None when there is no such entry. Raises LibbpfFailure."""
-        if len(key) != self.key_bytes:
-            raise ValueError(f"a key of map {self.name} has {self.key_bytes} bytes, not {len(key)}")
+        self._check(key)
         value = ctypes.create_string_buffer(self.value_bytes)
         number = -_library().bpf_map_lookup_elem(self.fd, key, value)
         if number in (errno.ENOENT, errno.ESRCH):
@@ -227,6 +240,26 @@ class Map:
         if number:
             raise LibbpfFailure(number, (f"map {self.name} cannot be read",))
         return value.raw
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set one entry, or make it. Raises LibbpfFailure, as when the map is full."""
+        self._check(key)
+        if len(value) != self.value_bytes:
+            raise ValueError(f"a value of map {self.name} has {self.value_bytes} bytes, not {len(value)}")
+        number = -_library().bpf_map_update_elem(self.fd, key, value, 0)
+        if number:
+            raise LibbpfFailure(number, (f"map {self.name} cannot be written",))
+
+    def delete(self, key: bytes) -> None:
+        """Take one entry out; there need be none. Raises LibbpfFailure."""
+        self._check(key)
+        number = -_library().bpf_map_delete_elem(self.fd, key)
+        if number and number != errno.ENOENT:
+            raise LibbpfFailure(number, (f"map {self.name} cannot be written",))
+
+    def _check(self, key: bytes) -> None:
+        if len(key) != self.key_bytes:
+            raise ValueError(f"a key of map {self.name} has {self.key_bytes} bytes, not {len(key)}")
 
     def attach_struct_ops(self) -> Link:
         """Hand the kernel what this map describes: a scheduler. Raises LibbpfFailure."""

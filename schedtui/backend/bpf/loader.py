@@ -169,11 +169,12 @@ def load_scheduler(obj: bytes, settings: dict[str, Setting], *, may_attach: Call
 class LoadedProbe:
     """Attached tracing programs and their maps. Its methods may be called from any thread."""
 
-    def __init__(self, opened: BpfObject, links: list[Link]) -> None:
+    def __init__(self, opened: BpfObject, links: dict[str, Link]) -> None:
         self._object = opened
         self._links = links
         self._lock = threading.Lock()
         self._counters: _Counters | None = _Counters(opened)
+        self._live = _Live(opened)
 
     def map_fd(self, name: str) -> int:
         """Descriptor of a map; it belongs to the probe. Raises BadFile when there is no such map."""
@@ -207,12 +208,49 @@ class LoadedProbe:
             except LibbpfFailure as failure:
                 raise SchedtuiError(f"The map “{name}” of the probe cannot be read: {failure}") from failure
 
+    def change(self, name: str, entries: dict[bytes, bytes | None]) -> None:
+        """Set entries of a map, and take out those that are None. Raises BadFile, SchedtuiError (it is full)."""
+        with self._lock:
+            found = self._map(name)
+            try:
+                for key, value in entries.items():
+                    if value is None:
+                        found.delete(key)
+                    else:
+                        found.update(key, value)
+            except LibbpfFailure as failure:
+                raise SchedtuiError(f"The map “{name}” of the probe cannot be written: {failure}") from failure
+
+    def tune(self, settings: dict[str, Setting]) -> None:
+        """Set its ``LIVE`` globals. Raises BadTunable, SchedtuiError."""
+        with self._lock:
+            if self._counters is None:
+                raise SchedtuiError("The probe was closed.")
+            self._live.write(settings)
+
+    def walk(self, program: str, size: int) -> bytes:
+        """What an iterator program wrote while it walked, up to ``size`` bytes. Raises BadFile, SchedtuiError."""
+        with self._lock:
+            link = self._links.get(program)
+            if link is None:
+                raise BadFile(f"This probe has no program “{program}”.")
+            try:
+                descriptor = link.walk()
+            except LibbpfFailure as failure:
+                raise SchedtuiError(f"The probe's {program} cannot run: {failure}") from failure
+            try:
+                return os.read(descriptor, size)
+            except OSError as error:
+                raise SchedtuiError(f"The probe's {program} cannot be read: {error.strerror}") from error
+            finally:
+                os.close(descriptor)
+
     def close(self) -> None:
         """Detach and free. May be called twice."""
         with self._lock:
-            for link in self._links:
+            for link in self._links.values():
                 link.destroy()
-            self._links = []
+            self._links = {}
             self._counters = None
             self._object.close()
 
@@ -239,14 +277,14 @@ def load_probe(obj: bytes, *, map_entries: dict[str, int]) -> LoadedProbe:
                 raise BadFile(f"This probe has no map “{name}”.")
             resized.set_max_entries(count)
         _load(opened)
-        links = []
+        links = {}
         for program in opened.programs:
             try:
                 link = program.attach()
             except LibbpfFailure as failure:
                 raise _explain(failure, f"The kernel does not let the probe's {program.name} be attached") from failure
             undo.callback(link.destroy)
-            links.append(link)
+            links[program.name] = link
         loaded = LoadedProbe(opened, links)
         undo.pop_all()
         return loaded

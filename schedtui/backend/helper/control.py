@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from schedtui.backend.bpf.loader import LoadedScheduler, load_scheduler
-from schedtui.backend.errors import Interrupted, NotPermitted, PanicLatched, SchedtuiError
+from schedtui.backend.errors import BadMessage, Interrupted, LeaseEnded, NotPermitted, PanicLatched, SchedtuiError
 from schedtui.backend.model import Event, EventKind, ExitInfo, Panic, Scheduler, Setting
 from schedtui.backend.probes.scheduler import read_scheduler
 
@@ -26,6 +26,7 @@ STATE = Path("/sys/kernel/sched_ext/state")
 SYSRQ = Path("/proc/sysrq-trigger")
 _LINK_PATIENCE_S = 1.0
 _PANIC_LIMIT_S = 10.0
+_LEASE_S = (0.2, 600.0)
 _RELEASE = "Choose a preset again (p): it asks, and releases the panic."
 
 Announce = Callable[[Event], None]
@@ -44,6 +45,9 @@ class SchedulerControl:
         self._settings: dict[str, Setting] = {}
         self._enable_seq = -1
         """The kernel's count of enabled schedulers when ours was: tells ours from another program's."""
+        self._lease_s: float | None = None
+        self._renewed = 0.0
+        """Monotonic time of the last sign of whoever watches what runs under the lease."""
         self._latched = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
@@ -66,11 +70,15 @@ class SchedulerControl:
             statistics=loaded.statistics() if loaded else {},  # none while panic has its link and it goes
         )
 
-    def load(self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int) -> Scheduler:
+    def load(
+        self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int, lease_s: float | None = None
+    ) -> Scheduler:
         """Replace what we run by this object, asked for when ``panics`` had come.
 
-        Raises PanicLatched, BadTunable, LoadRejected, Interrupted, …
+        With ``lease_s``, ``watch_lease`` takes it away again when nobody renewed the lease for so many seconds.
+        Raises PanicLatched, BadTunable, LoadRejected, Interrupted, BadMessage (a lease of no sensible length), …
         """
+        _check_lease(lease_s)
 
         def allowed() -> bool:
             return not self._latched and self.panics == panics
@@ -91,6 +99,7 @@ class SchedulerControl:
                 raise
             self._enable_seq = read_scheduler().enable_seq
             self._digest, self._settings = hashlib.sha256(obj).hexdigest(), settings
+            self._lease_s, self._renewed = lease_s, time.monotonic()
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
@@ -101,6 +110,40 @@ class SchedulerControl:
             now = self.scheduler()
             self._say("good", f"{now.name} runs: the kernel took it in {time.monotonic() - began:.1f} s")
             return now
+
+    def renew(self, lease_s: float | None = None) -> None:
+        """A sign of life of whoever watches, which also sets the lease's length when that is given.
+
+        Waits for nothing. Raises LeaseEnded when nothing of ours runs, or what runs has no lease.
+        """
+        _check_lease(lease_s)
+        if self._loaded is None or self._lease_s is None:
+            raise LeaseEnded("What was being tried does not run any more.", f"{self.scheduler().name} runs.")
+        self._renewed = time.monotonic()
+        if lease_s is not None:
+            self._lease_s = lease_s
+
+    def keep(self) -> Scheduler:
+        """What runs under a lease stays. Raises LeaseEnded when nothing of ours runs."""
+        with self._turn:
+            if self._loaded is None:
+                raise LeaseEnded(
+                    "There is nothing to keep: it does not run any more.", f"{self.scheduler().name} runs."
+                )
+            self._lease_s = None
+            return self.scheduler()
+
+    def watch_lease(self) -> None:
+        """When a lease has run out, give the machine back to the kernel and say so. Cheap when it has not."""
+        lease_s = self._lease_s
+        silent_s = time.monotonic() - self._renewed
+        if lease_s is not None and silent_s > lease_s:
+            self._end_lease(f"whoever watched it was silent for {silent_s:.1f} s")
+
+    def client_gone(self) -> None:
+        """Whoever watches can renew nothing any more."""
+        if self._lease_s is not None:
+            self._end_lease("whoever watched it went away")
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Change tunables of what we run, without loading it again.
@@ -183,8 +226,21 @@ class SchedulerControl:
                 "Open the presets and press enter on one: it asks, and releases it.",
             )
 
+    def _end_lease(self, why: str) -> None:
+        if not self._turn.acquire(blocking=False):
+            return  # it is being replaced or taken away; the watch asks again
+        try:
+            if self._lease_s is None:
+                return
+            name = self._policy
+            if self._release():
+                self._say("warning", f"{name} was taken away: {why}; {self.scheduler().name} runs")
+        finally:
+            self._turn.release()
+
     def _release(self) -> bool:
         loaded, self._loaded = self._loaded, None
+        self._lease_s = None
         if loaded is None:
             return False
         loaded.unload()
@@ -220,6 +276,12 @@ class SchedulerControl:
 
     def _say(self, kind: EventKind, text: str, details: str = "") -> None:
         self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
+
+
+def _check_lease(lease_s: float | None) -> None:
+    shortest, longest = _LEASE_S
+    if lease_s is not None and not shortest <= lease_s <= longest:
+        raise BadMessage(f"A lease of {lease_s} s is outside {shortest} to {longest:.0f} s.")
 
 
 def _state() -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from schedtui.backend.errors import BY_KIND, BadMessage, SchedtuiError
-from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
 
 VERSION = 1
 MAX_REQUEST_BYTES = 4 << 20
@@ -37,12 +37,34 @@ class GetScheduler(Struct, frozen=True, tag="scheduler"):
     """Read the scheduler from the kernel now."""
 
 
+class TakeSample(Struct, frozen=True, tag="sample"):
+    """Read the counters now."""
+
+
+class Focus(Struct, frozen=True, tag="focus"):
+    """Count the processes of these names, and their descendants, apart; none ends it."""
+
+    names: tuple[str, ...]
+
+
 class Load(Struct, frozen=True, tag="load"):
     """Load these bytes as a sched_ext scheduler."""
 
     name: str
     object: bytes
     settings: dict[str, Setting] = field(default_factory=dict)
+    lease_s: float | None = None
+    """Take it away again when no Renew came for so long (0.2 to 600), or the client goes away; None: it stays."""
+
+
+class Renew(Struct, frozen=True, tag="renew"):
+    """Whoever watches what was loaded under a lease is still there; from now on for ``lease_s``, when that is given."""
+
+    lease_s: float | None = None
+
+
+class Keep(Struct, frozen=True, tag="keep"):
+    """What was loaded under a lease stays."""
 
 
 class Tune(Struct, frozen=True, tag="tune"):
@@ -80,7 +102,23 @@ class Run(Struct, frozen=True, tag="run"):
     timeout_s: float
 
 
-Body = Hello | Subscribe | GetScheduler | Load | Tune | Unload | DoPanic | Unlatch | StartWorkload | StopWorkloads | Run
+Body = (
+    Hello
+    | Subscribe
+    | GetScheduler
+    | TakeSample
+    | Focus
+    | Load
+    | Renew
+    | Keep
+    | Tune
+    | Unload
+    | DoPanic
+    | Unlatch
+    | StartWorkload
+    | StopWorkloads
+    | Run
+)
 
 
 class Request(Struct, frozen=True):
@@ -108,6 +146,7 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     scheduler: Scheduler | None = None
     panic: Panic | None = None
     completed: Completed | None = None
+    sample: Sample | None = None
     frame: Frame | None = None
 
 

@@ -24,7 +24,8 @@ from schedtui.backend.errors import BadMessage, SchedtuiError, UnknownName
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.control import SchedulerControl, become_realtime
 from schedtui.backend.helper.protocol import Reply, Request
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo
+from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Sample
+from schedtui.backend.probes.counters import Counters
 from schedtui.backend.probes.sampler import Sampler
 from schedtui.backend.workloads import KINDS, Workloads
 
@@ -33,8 +34,17 @@ _PIPE_BYTES = 1 << 16
 _MAX_COMMANDS = 4
 _MAX_EVENTS = 100
 _WATCH_S = 0.2
+_RESCAN_S = 1.0
 _FIRST_FRAME_S = 0.25
-_ACTS = protocol.Load | protocol.Tune | protocol.Unload | protocol.StartWorkload | protocol.StopWorkloads
+_ACTS = (
+    protocol.Focus
+    | protocol.Load
+    | protocol.Keep
+    | protocol.Tune
+    | protocol.Unload
+    | protocol.StartWorkload
+    | protocol.StopWorkloads
+)
 """What changes the machine: done by one thread, in order."""
 
 
@@ -58,6 +68,8 @@ class Server:
     ) -> None:
         self._info = info
         self._make_sampler = sampler
+        self._making = threading.Lock()
+        self._sampler: Sampler | None = None
         self._workloads = workloads
         self._set_clock = set_clock
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
@@ -92,6 +104,7 @@ class Server:
         finally:
             self._channel = None
             self._set_interval(0)
+            self.control.client_gone()
             self._workloads.stop()
 
     def close(self) -> None:
@@ -174,8 +187,18 @@ class Server:
                 return Reply(request.id)
             case protocol.GetScheduler():
                 return Reply(request.id, scheduler=self.control.scheduler())
-            case protocol.Load(name=name, object=obj, settings=settings):
-                return Reply(request.id, scheduler=self.control.load(name, obj, settings, panics))
+            case protocol.TakeSample():
+                return Reply(request.id, sample=self._sample())
+            case protocol.Focus(names=names):
+                self._counters().focus(names)
+                return Reply(request.id)
+            case protocol.Load(name=name, object=obj, settings=settings, lease_s=lease_s):
+                return Reply(request.id, scheduler=self.control.load(name, obj, settings, panics, lease_s))
+            case protocol.Renew(lease_s=lease_s):
+                self.control.renew(lease_s)
+                return Reply(request.id)
+            case protocol.Keep():
+                return Reply(request.id, scheduler=self.control.keep())
             case protocol.Tune(settings=settings):
                 return Reply(request.id, scheduler=self.control.tune(settings))
             case protocol.Unload():
@@ -223,12 +246,17 @@ class Server:
 
     def _watch(self) -> None:
         become_realtime()
+        scanned = time.monotonic()
         while not self._stop.wait(_WATCH_S):
             self.control.notice_exit()
+            self.control.watch_lease()
+            if self._sampler and time.monotonic() - scanned > _RESCAN_S:
+                scanned = time.monotonic()
+                with contextlib.suppress(SchedtuiError):  # the probe's map is full: who is in it is counted
+                    self._sampler.counters().rescan()
 
     def _stream(self) -> None:
         become_realtime()
-        sampler: Sampler | None = None
         due: float | None = None
         while not self._stop.is_set():
             with self._stirred:
@@ -245,8 +273,7 @@ class Server:
                 self._wanted_now = False
             if not interval_s:
                 continue
-            if sampler is None:
-                sampler = self._make_sampler()
+            sampler = self._ready_sampler()
             if due is None:
                 sampler.sample()  # the stream begins here: what lies before, a snapshot perhaps, is no part of it
                 due = time.monotonic() + min(interval_s, _FIRST_FRAME_S)
@@ -254,6 +281,28 @@ class Server:
             frame = self._complete(sampler.sample())
             due = max(due + interval_s, time.monotonic() + interval_s / 4)
             self._send(Reply(0, frame=frame))
+
+    def _ready_sampler(self) -> Sampler:
+        with self._making:
+            if self._sampler is None:
+                self._sampler = self._make_sampler()
+            return self._sampler
+
+    def _counters(self) -> Counters:
+        return self._ready_sampler().counters()
+
+    def _sample(self) -> Sample:
+        counts = self._counters().read()
+        return Sample(
+            time_s=time.monotonic(),
+            scheduler=self.control.scheduler(),
+            wakeups=counts.wakeups,
+            focus_wakeups=counts.focus_wakeups,
+            work=self._workloads.work(),
+            longest_wait_ms=counts.longest_wait_ms,
+            longest_waiter=counts.longest_waiter,
+            source=counts.source,
+        )
 
     def _complete(self, frame: Frame) -> Frame:
         events = []

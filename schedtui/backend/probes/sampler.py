@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.model import CpuSample, Frame, Latency, TaskWait
+from schedtui.backend.probes.counters import Counters, RunDelayCounters
 from schedtui.backend.probes.cpu import CpuProbe
 from schedtui.backend.probes.frequency import FrequencyProbe
 from schedtui.backend.probes.latency import LatencyProbe, RunDelay
@@ -22,12 +23,18 @@ ROOT = Path("/")
 class Sampler:
     """Takes its baseline when it is made, so the first ``sample`` may follow a fraction of a second later.
 
-    ``latency`` is closed with it; without one, the best that needs no privileges is used. ``tried`` names sources that
+    ``latency`` is closed with it; without one, the best that needs no privileges is used. ``counters`` belong to the
+    same source. ``tried`` names sources that
     were found missing before (see Frame.missing). Raises OSError when /proc is not mounted. For one thread.
     """
 
     def __init__(
-        self, *, latency: LatencyProbe | None = None, tried: dict[str, str] | None = None, root: Path = ROOT
+        self,
+        *,
+        latency: LatencyProbe | None = None,
+        counters: Counters | None = None,
+        tried: dict[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
         self._root = root
         self._then = time.monotonic()
@@ -39,6 +46,13 @@ class Sampler:
         self._tasks = TasksProbe(self._then, root)
         self._latency = latency or _unprivileged_latency(self._tasks)
         self._tried = tried or {}
+        self._counters = counters
+
+    def counters(self) -> Counters:
+        """The counters behind the Frames' latency, where there are such, else those of the kernel's run delay."""
+        if self._counters is None:
+            self._counters = RunDelayCounters(self._root)
+        return self._counters
 
     def sample(self) -> Frame:
         """What happened since the last call; ``interval_s`` says how long that really was."""
@@ -121,11 +135,12 @@ def make_sampler(wakeup_object: bytes | None = None, root: Path = ROOT) -> Sampl
     tried = {}
     if wakeup_object:
         from schedtui.backend.bpf.loader import load_probe
-        from schedtui.backend.probes.wakeup import WakeupLatency
+        from schedtui.backend.probes.wakeup import WakeupCounters, WakeupLatency
 
         try:
-            probe = load_probe(wakeup_object, map_entries={"cpus": possible_cpus(root)})
-            return Sampler(latency=WakeupLatency(probe), root=root)
+            cpus = possible_cpus(root)
+            probe = load_probe(wakeup_object, map_entries={"cpus": cpus, "focus_cpus": cpus})
+            return Sampler(latency=WakeupLatency(probe), counters=WakeupCounters(probe, root), root=root)
         except SchedtuiError as error:
             tried["wakeup-probe"] = error.message
     return Sampler(tried=tried, root=root)

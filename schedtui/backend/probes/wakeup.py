@@ -1,7 +1,7 @@
 """Wake-up latency from the BPF probe: every wait of every task from 'may run' to 'runs', counted inside the kernel.
 
-Reads the probe's maps only: a mapped page or two for the CPUs, and a look-up for each task that is shown. The layouts
-are those of bpf/probes/wakeup_latency.bpf.c.
+Reads the probe's maps: a mapped page or two for the CPUs, and a look-up for each task that is shown; and tells it which
+processes are in focus. The layouts are those of bpf/probes/wakeup_latency.bpf.c.
 """
 
 from __future__ import annotations
@@ -9,16 +9,24 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.histogram import SLOTS, percentile_us
-from schedtui.backend.model import Latency
+from schedtui.backend.histogram import SLOTS, percentile_us, trimmed
+from schedtui.backend.model import Latency, Setting
+from schedtui.backend.probes.counters import Counts, family
 from schedtui.backend.probes.latency import summarised
 
 _CPU_BYTES = SLOTS * 8
-_TASK = struct.Struct("=Q32I")
+_TASK = struct.Struct("=QII32I")
+_LONGEST = struct.Struct("=QI16s4x")
+_MOST_PROCESSES = 4000
+"""In focus; the probe's map holds a few more."""
+_ROUNDS = 1 << 32
+_ROOT = Path("/")
 _PIDFD_THREAD = os.O_EXCL
 """Asks pidfd_open for any thread, not only a process's first (Linux 6.9; sched_ext came with 6.12)."""
 
@@ -29,6 +37,9 @@ class Probe(Protocol):
     def mmap(self, name: str) -> memoryview: ...
     def globals(self) -> dict[str, int]: ...
     def lookup(self, name: str, key: bytes, size: int) -> bytes | None: ...
+    def change(self, name: str, entries: dict[bytes, bytes | None]) -> None: ...
+    def tune(self, settings: dict[str, Setting]) -> None: ...
+    def walk(self, program: str, size: int) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -97,7 +108,7 @@ class WakeupLatency:
         value = self._probe.lookup("tasks", pidfd.to_bytes(4, "little"), _TASK.size)
         if value is None:
             return None
-        _, *slots = _TASK.unpack(value)
+        _, _, _, *slots = _TASK.unpack(value)
         self._tasks[tid] = (pidfd, tuple(slots))
         if not known or not known[1]:
             return None
@@ -107,6 +118,70 @@ class WakeupLatency:
         missed = self._probe.globals().get("nr_missed", 0)
         lost, self._missed = missed - self._missed, missed
         self.missing = f"{lost} wake-ups could not be timed: the kernel had no memory to note them" if lost > 0 else ""
+
+
+class WakeupCounters:
+    """The probe's counters as they stand, the longest wait of now, and the focus. See counters.Counters."""
+
+    def __init__(self, probe: Probe, root: Path = _ROOT) -> None:
+        self._probe = probe
+        self._root = root
+        self._all = probe.mmap("cpus")
+        self._focused = probe.mmap("focus_cpus")
+        self._lock = threading.Lock()
+        self._round = 0
+        self._names: tuple[str, ...] = ()
+        self._members: set[int] = set()
+
+    def read(self) -> Counts:
+        """See counters.Counters; the longest wait covers every task that was woken or ran since the probe began."""
+        wait_ms, who = self._longest()
+        return Counts(
+            wakeups=trimmed(_summed(self._all)),
+            focus_wakeups=trimmed(_summed(self._focused)) if self._names else (),
+            longest_wait_ms=wait_ms,
+            longest_waiter=who,
+            source="wakeup-probe",
+        )
+
+    def focus(self, names: Collection[str]) -> None:
+        """See counters.Counters."""
+        with self._lock:
+            self._round = self._round % (_ROUNDS - 1) + 1  # what earlier ones marked is in focus no more
+            self._names = tuple(names)
+            self._set_members(self._found())
+            self._probe.tune({"focus_round": self._round if names else 0})
+
+    def rescan(self) -> None:
+        """See counters.Counters."""
+        if self._names:
+            with self._lock:
+                self._set_members(self._found())
+
+    def _found(self) -> set[int]:
+        return set(sorted(family(self._names, self._root))[:_MOST_PROCESSES]) if self._names else set()
+
+    def _set_members(self, members: set[int]) -> None:
+        gone: Mapping[int, bytes | None] = dict.fromkeys(self._members - members)
+        new: Mapping[int, bytes | None] = dict.fromkeys(members - self._members, bytes(4))
+        self._probe.change("focus", {pid.to_bytes(4, "little"): value for pid, value in {**gone, **new}.items()})
+        self._members = members
+
+    def _longest(self) -> tuple[float | None, str]:
+        try:
+            ns, pid, name = _LONGEST.unpack(self._probe.walk("find_longest", _LONGEST.size))
+        except (SchedtuiError, struct.error):
+            return None, ""
+        who = "".join(c if c.isprintable() else "·" for c in name.partition(b"\0")[0].decode(errors="replace"))
+        return ns / 1e6, f"{who} ({pid})" if pid else ""
+
+
+def _summed(memory: memoryview) -> list[int]:
+    """Every CPU's counters together."""
+    data = bytes(memory)
+    return _slots_of(
+        sum(int.from_bytes(data[at : at + _CPU_BYTES], "little") for at in range(0, len(data), _CPU_BYTES))
+    )
 
 
 def log2_percentile_us(slots: Sequence[int], percent: float) -> float | None:
