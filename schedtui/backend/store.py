@@ -92,7 +92,8 @@ CREATE TABLE deployment (
     digest TEXT NOT NULL,
     comparison TEXT NOT NULL,
     created REAL NOT NULL,
-    changed REAL NOT NULL
+    changed REAL NOT NULL,
+    watcher TEXT NOT NULL
 );
 CREATE INDEX deployment_of_request ON deployment (request);
 CREATE TABLE learned (
