@@ -101,23 +101,27 @@ class Brain:
         request = self._request(turn, max(left_s, 1.0))
         with self._lock:
             child = self._running()
-            child.send(request)
-            deadline = time.monotonic() + max(left_s, 1.0)
-            if not child.ready:
-                deadline += _START_S
-            while True:
-                try:
+            deadline = time.monotonic() + max(left_s, 1.0) + (0 if child.ready else _START_S)
+            try:
+                child.send(request)
+                told = child.receive(deadline, stop)
+                while "reply" not in told and "fault" not in told:
+                    if "text" in told:
+                        on_text(told["text"])
                     told = child.receive(deadline, stop)
-                except (Stopped, MindFailed):
-                    self.close()
-                    raise
-                if "text" in told:
-                    on_text(told["text"])
-                elif "fault" in told:
-                    return msgspec.convert(told["fault"], Fault)
-                elif "reply" in told:
-                    self._answers += 1
-                    return self._reply(told["reply"])
+            except _Gone:
+                self.close()
+                return Fault(kind="Gone", message="the process that talks to the model ended", retriable=True)
+            except (Stopped, MindFailed):
+                self.close()
+                raise
+            if "fault" in told:
+                fault = msgspec.convert(told["fault"], Fault)
+                if fault.kind == "TooLong":
+                    self.close()  # with it the connection, on which more still comes
+                return fault
+            self._answers += 1
+            return self._reply(told["reply"])
 
     def _running(self) -> _Child:
         if self._child is None or not self._child.alive():
@@ -157,6 +161,10 @@ class Brain:
         return Reply(message=Message(role="assistant", text=text, calls=calls), usage=usage), tuple(notes)
 
 
+class _Gone(Exception):
+    """The process ended: killed, or out of memory."""
+
+
 class _Child:
     """The process, and what came from it that was not read yet."""
 
@@ -181,8 +189,7 @@ class _Child:
             while data:
                 data = data[self._into.write(data) or 0 :]
         except OSError as error:
-            self.kill()
-            raise _gone() from error
+            raise _Gone from error
 
     def receive(self, deadline: float, stop: threading.Event) -> dict[str, Any]:
         """The next message. Raises Stopped, and MindFailed when the process ends or takes too long."""
@@ -201,7 +208,7 @@ class _Child:
             if self._selector.select(_LOOK_S):
                 data = os.read(self._out.fileno(), _READ)
                 if not data:
-                    raise _gone()
+                    raise _Gone
                 self._pending += data
 
     def kill(self) -> None:
@@ -211,10 +218,6 @@ class _Child:
         for pipe in (self._into, self._out):
             with contextlib.suppress(OSError):
                 pipe.close()
-
-
-def _gone() -> MindFailed:
-    return MindFailed("The process that talks to the model ended.", "Try again; nothing else was affected.")
 
 
 def _pause_s(attempt: int, asked_s: float | None) -> float:
@@ -231,6 +234,8 @@ def _in_words(fault: Fault) -> str:
         return f"The model's server is in trouble ({fault.status})"
     if fault.kind == "Timeout":
         return "The model's server did not answer in time"
+    if fault.kind == "Gone":
+        return "The process that talks to the model ended"
     return "The connection to the model broke off"
 
 
@@ -246,7 +251,7 @@ def _failed(fault: Fault, choice: ModelChoice, tries: int) -> MindFailed:
         "NotFoundError": (f"{where} has no model called {choice.model}.", "Choose another: schedtui model set NAME."),
         "ContextWindowExceededError": (f"What {choice.model} was told is too long for it.", "Choose a larger model."),
         "TooLong": (f"The answer of {choice.model} did not end, and was cut off.", "Try again, or another model."),
-        "MemoryError": (f"The answer of {choice.model} did not end, and was cut off.", "Try again, or another model."),
+        "Gone": ("The process that talks to the model ended.", "Try again; nothing else was affected."),
         "BadRequestError": (f"{where} did not understand what {choice.model} was asked.", "Choose another model."),
     }
     message, remedy = plain.get(

@@ -53,8 +53,6 @@ def main() -> None:
             _tell(out, {"reply": _answer(litellm, request, out)})
         except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the other side gets a sentence
             _tell(out, {"fault": _fault(error, request.get("api_key") or "")})
-            if isinstance(error, TooLong):
-                return  # which also ends the connection; the next question gets a new process
 
 
 def _import_litellm() -> Any:
