@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from schedtui.agent import text_calls
 from schedtui.agent.mind import Call, Message, MindFailed, Reply, Stopped, ToolSpec, Turn, Usage
-from schedtui.agent.models import ModelChoice, key_for
+from schedtui.agent.models import ModelChoice, chosen_model, key_for
 
 TRIES = 4
 _FIRST_WAIT_S = 0.5
@@ -289,6 +289,16 @@ def _keep(folder: Path, number: int, chunks: Sequence[dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:03d}.json"
     path.write_text(json.dumps({"chunks": chunks}, indent=1), encoding="utf-8")
+
+
+def configured_mind(record: Path | None = None) -> Brain | None:
+    """The model that the user chose, its process already starting; None when none was chosen. Raises BadFile."""
+    choice = chosen_model()
+    if choice is None:
+        return None
+    brain = Brain(choice, record=record)
+    brain.warm()
+    return brain
 
 
 class Tested(Struct, frozen=True, kw_only=True):
