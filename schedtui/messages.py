@@ -101,11 +101,15 @@ class VerifyStage(Message):
 
 @dataclass
 class Verified(Message):
-    """A verification ended: with its report, or with the reason why there is none."""
+    """A verification ended: with its report, or with the reason why there is none.
+
+    Of several kernels each has a report; ``last`` is with that of the last.
+    """
 
     act: Act
     report: Report | None = None
     error: SchedtuiError | None = None
+    last: bool = True
 
 
 @dataclass

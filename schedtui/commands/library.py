@@ -15,7 +15,7 @@ from schedtui.console import Console
 if TYPE_CHECKING:
     from schedtui.backend.library.catalogue import Library
     from schedtui.backend.library.external import Fit
-    from schedtui.backend.model import Policy, Setting
+    from schedtui.backend.model import Policy, Report, Setting
     from schedtui.backend.store import Outcome
 
 _WIDTH = 100
@@ -61,12 +61,15 @@ def show(name: str, as_json: bool) -> None:
     """All about one policy: what it is for and not for, its limits and tunables, what it did here."""
     from schedtui.backend.library import history
     from schedtui.backend.library.external import fit
+    from schedtui.backend.store import Store
 
     policy = _library().policy(name)
     found = fit(policy) if policy.binary else None
-    outcomes = history.outcomes(name)
-    data = {"policy": policy, "installed": found, "outcomes": outcomes}
-    Console(as_json).result(data, "\n".join(_shown(policy, found, outcomes)))
+    store = Store()
+    outcomes, learned = history.outcomes(name, store), store.learned(name)
+    data = {"policy": policy, "installed": found, "outcomes": outcomes, "learned": learned, "notes": store.notes}
+    lines = _shown(policy, found, outcomes, [each.text for each in learned])
+    Console(as_json).result(data, "\n".join(lines + _listed("About the history", store.notes)))
 
 
 @library.command()
@@ -94,9 +97,13 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
 @click.option("--made-by", default="me", show_default=True, metavar="NAME", help="Who wrote it: a person or a model.")
 @click.option("--parent", default="", metavar="POLICY", help="The policy that it was made from.")
 @click.option("--message", "-m", default="", help="What is new in this version.")
+@click.option("--no-verify", is_flag=True, help="Keep it unproven; “schedtui verify” can prove it later.")
 @json_option
-def add(folder: Path, made_by: str, parent: str, message: str, as_json: bool) -> None:
-    """Keep the policy in FOLDER (policy.toml and source), or a new version of it, as a draft."""
+def add(folder: Path, made_by: str, parent: str, message: str, no_verify: bool, as_json: bool) -> None:
+    """Keep the policy in FOLDER (policy.toml and source), or a new version of it, as a draft.
+
+    It is verified first, as “schedtui verify” does, and kept with the report, whatever came out.
+    """
     from schedtui.backend.errors import BadFile
     from schedtui.backend.library.catalogue import read_policy
     from schedtui.backend.library.generated import ENTRY, Generated
@@ -105,12 +112,18 @@ def add(folder: Path, made_by: str, parent: str, message: str, as_json: bool) ->
     known = _library()
     if parent:
         known.policy(parent)
-    name = read_policy(entry, "generated").name
+    policy = read_policy(entry, "generated")
+    name = policy.name
     taken = known.policies.get(name)
     if name in known.presets or (taken and taken.origin != "generated"):
         raise BadFile(f"“{name}” is already the name of another policy or preset.", "Give this one another name.")
-    version = Generated().add(entry, made_by=made_by, parent=parent, message=message)
-    Console(as_json).result({"name": name, "version": version}, f"{name} is kept as a draft ({version.commit[:10]}).")
+    console = Console(as_json)
+    report, why = (None, "it was not asked for.") if no_verify or not policy.source else _proof(policy, console)
+    version = Generated().add(entry, made_by=made_by, parent=parent, report=report, message=message)
+    console.result(
+        {"name": name, "version": version, "verdict": report and report.verdict, "not_verified": why},
+        f"{name} is kept as a draft ({version.commit[:10]}). {_proven(report, why)}",
+    )
 
 
 @library.command()
@@ -176,13 +189,36 @@ def export(name: str, folder: Path, version: str, as_json: bool) -> None:
     Console(as_json).result({"name": name, "folder": str(written)}, f"Written to {written}.")
 
 
+def _proof(policy: Policy, console: Console) -> tuple[Report | None, str]:
+    """The report on it; or none, and why it could not be judged."""
+    from schedtui.backend.errors import SchedtuiError
+    from schedtui.backend.verifier.verify import verify
+
+    try:
+        (report,) = verify(Path(policy.source), progress=console.progress, policy=policy)
+    except SchedtuiError as error:
+        return None, f"{error.message} {error.remedy}".strip()
+    return report, ""
+
+
+def _proven(report: Report | None, why: str) -> str:
+    if report is None:
+        return f"It is not verified: {why}"
+    rules = ", ".join(dict.fromkeys(each.rule for each in report.findings if each.severity == "error"))
+    return {
+        "pass": "It passed the verification.",
+        "warn": "It passed the verification with warnings.",
+        "fail": f"It failed the verification ({rules}): see “schedtui verify {report.name}”, and do not promote it.",
+    }[report.verdict]
+
+
 def _library() -> Library:
     from schedtui.backend.library.catalogue import load_library
 
     return load_library()
 
 
-def _shown(policy: Policy, found: Fit | None, outcomes: list[Outcome]) -> list[str]:
+def _shown(policy: Policy, found: Fit | None, outcomes: list[Outcome], learned: list[str]) -> list[str]:
     from schedtui.backend.library import history
 
     lines = [f"{policy.title} ({policy.name}, {policy.origin})", "", policy.summary, ""]
@@ -193,6 +229,7 @@ def _shown(policy: Policy, found: Fit | None, outcomes: list[Outcome]) -> list[s
     lines += _modes(found.modes if found else policy.modes)
     lines += _tunables(found.tunables if found else policy.tunables, external=bool(policy.binary))
     lines += _listed("On this computer", [f"{_date(each.time)}: {history.in_words(each)}" for each in outcomes[:10]])
+    lines += _listed("What was learned", learned[:10])
     if policy.note:
         lines += ["", policy.note]
     return lines

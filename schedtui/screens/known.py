@@ -29,6 +29,10 @@ class Known(Struct, frozen=True, kw_only=True):
     """Of the source as it is now, with whichever settings, newest first."""
     history: tuple[str, ...] = ()
     """What it did here, a line each, newest first."""
+    learned: tuple[str, ...] = ()
+    """What was learned about it, a sentence each, newest first."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the history itself: that it was damaged."""
     fit: Fit | None = None
     """The external scheduler's program, when it is installed."""
 
@@ -44,8 +48,8 @@ def look_up(policy: Policy) -> Known:
     if policy.binary:
         from schedtui.backend.library.external import fit
 
-        return Known(fit=fit(policy), history=_history(policy))
-    return Known(reports=_reports(policy), history=_history(policy))
+        return replace(_remembered(policy), fit=fit(policy))
+    return replace(_remembered(policy), reports=_reports(policy))
 
 
 def _reports(policy: Policy) -> tuple[Report, ...]:
@@ -61,9 +65,15 @@ def _reports(policy: Policy) -> tuple[Report, ...]:
     return tuple(reports.of(*named))
 
 
-def _history(policy: Policy) -> tuple[str, ...]:
+def _remembered(policy: Policy) -> Known:
+    """What the history holds of it; what cannot be read is missing."""
     from schedtui.backend.library import history
+    from schedtui.backend.store import Store
 
+    store = Store()
+    did: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
     with contextlib.suppress(SchedtuiError):
-        return tuple(history.in_words(each) for each in history.outcomes(policy.name)[:HISTORY])
-    return ()
+        did = tuple(history.in_words(each) for each in history.outcomes(policy.name, store)[:HISTORY])
+        learned = tuple(each.text for each in store.learned(policy.name, limit=HISTORY))
+    return Known(history=did, learned=learned, notes=tuple(store.notes))

@@ -57,6 +57,8 @@ class LibraryChoices:
         self.known: dict[str, Known] = {}
         self.settings: dict[str, dict[str, Setting]] = {}
         """What the user set, by policy: what differs from its defaults."""
+        self.notes: list[str] = []
+        """What a person should know of the history as a whole."""
         self._policies = library.policies
         self._found: list[tuple[str, str]] | None = None
         self._release = Release()
@@ -109,6 +111,9 @@ class LibraryChoices:
             parts.append(Content.assemble(("Verified", "bold $foreground 65%"), "\n", badge_lines(known.reports)))
         if known.history:
             parts.append(labelled("On this machine", "\n".join(known.history)))
+        if known.learned:
+            parts.append(labelled("What was learned", "\n".join(f"· {text}" for text in known.learned)))
+        parts += [labelled("About the history", text, "$text-warning") for text in self.notes]
         if policy.source:
             latched, asked = self._latched, self._release.asked(entry_id)
             parts.append(what_happens(self.info, self.scheduler, policy, latched=latched, asked=asked))
@@ -248,6 +253,7 @@ class LibraryScreen(QuestionChooser):
     def on_library_screen_looked_up(self, message: LookedUp) -> None:
         """Show what is known now."""
         self._shelf.known[message.policy] = message.known
+        self._shelf.notes += message.known.notes
         self.refresh_choices()
 
     def on_library_screen_found(self, message: Found) -> None:

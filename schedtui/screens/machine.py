@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -12,6 +14,7 @@ from schedtui.backend.model import MachineInfo
 from schedtui.messages import MachineWanted, OpeningUnwanted
 from schedtui.paths import data_dir
 from schedtui.screens.chooser import ROOM_FOR_REMARKS, Chooser, Entry
+from schedtui.widgets.footer import KeyBar
 
 ACT_TITLE = "Opening "
 RECORDING_ENDINGS = (".jsonl", ".jsonl.gz", ".schedtui", ".schedtui.gz")
@@ -103,7 +106,15 @@ class MachineChoices:
 
 
 class MachineScreen(Chooser):
-    """The machine switch. It begins at the other machine, so that ``enter`` goes back and forth."""
+    """The machine switch. It begins at the other machine, so that ``enter`` goes back and forth.
+
+    While a machine is being opened, what can be read without one is a key away.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("l", "app.library", "Library"),
+        Binding("p", "app.presets", "Presets"),
+    ]
 
     def __init__(self, current: str, *, act: Act | None = None) -> None:
         self._machines = MachineChoices(current)
@@ -112,3 +123,10 @@ class MachineScreen(Chooser):
     def show_machine(self, info: MachineInfo) -> None:
         """Another machine is watched; this screen is about to close, but a slow eye may still read it."""
         self.refresh_choices()
+
+    def _draw_keys(self, verb: str) -> None:
+        if self._step == "act" and self._act is not None and self._act.state == "running":
+            meanwhile = [("l", "Library meanwhile"), ("p", "Presets")]
+            self.query_one(KeyBar).show([("esc", self.choices.leaving), *meanwhile])
+        else:
+            super()._draw_keys(verb)

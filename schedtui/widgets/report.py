@@ -26,6 +26,8 @@ STAGES: dict[StageName, tuple[str, str]] = {
     "kernel": ("Real kernel", "holds out under stress in the lab"),
 }
 """What a stage is called, and what passing it means."""
+QUICKLY = "can be loaded in the lab, and runs for a moment"
+"""What passing the last stage means when it was only a quick check."""
 UNVERIFIED = "not verified yet"
 _STYLES: dict[Verdict, str] = {"pass": "$text-success", "warn": "$text-warning", "fail": "$text-error"}
 _SEVERITIES: dict[Severity, tuple[str, str]] = {
@@ -69,7 +71,8 @@ def report_parts(report: Report) -> list[Part]:
     shown = sorted(report.findings, key=lambda each: ("error", "warning", "note").index(each.severity))
     bad = [each for each in shown if each.severity != "note"]
     parts += _titled("What was found", bad)
-    parts.append((_lines([_heading("What was looked at"), *map(_stage, report.stages), *_not_reached(report)]), ""))
+    looked_at = [_stage(each, quick=report.quick) for each in report.stages]
+    parts.append((_lines([_heading("What was looked at"), *looked_at, *_not_reached(report)]), ""))
     parts += [(_figures(stage.figures), "") for stage in report.stages if stage.figures and stage.name == "kernel"]
     parts += _titled("Good to know", shown[len(bad) :])
     parts.append((_bound_to(report), ""))
@@ -108,6 +111,11 @@ def badge_lines(reports: Sequence[Report]) -> Content:
     return _lines(of_defaults + others)
 
 
+def outcome_lines(reports: Sequence[Report]) -> Content:
+    """What came out on each kernel, a line each, in their order."""
+    return _lines([_heading("On each kernel"), *map(_badge_line, reports)])
+
+
 def newest_by_kernel(reports: Sequence[Report]) -> list[Report]:
     """Of ``reports`` (newest first) the newest for each kernel and each choice of settings."""
     kept: dict[tuple[str, str], Report] = {}
@@ -118,12 +126,17 @@ def newest_by_kernel(reports: Sequence[Report]) -> list[Report]:
 
 def short_release(kernel: KernelId | None) -> str:
     """A kernel's number: ``6.18.15`` of ``6.18.15+deb13-cloud-amd64``."""
-    return kernel.release.partition("+")[0].partition("-")[0] if kernel else ""
+    return plain_release(kernel.release) if kernel else ""
+
+
+def plain_release(release: str) -> str:
+    """See short_release."""
+    return release.partition("+")[0].partition("-")[0]
 
 
 def _badge_line(report: Report) -> Content:
     sign, style = badge(report.verdict)
-    kernel = short_release(report.kernel) or "no kernel"
+    kernel = short_release(report.kernel) or "any kernel"
     settings = _with_settings(report)
     words = {
         "pass": f"proven{settings}",
@@ -163,12 +176,12 @@ def _meaning(report: Report) -> str:
     )
 
 
-def _stage(stage: Stage) -> Content:
+def _stage(stage: Stage, *, quick: bool) -> Content:
     sign, style = badge(stage.verdict)
     title, meaning = STAGES[stage.name]
     about = "see above" if stage.verdict == "fail" else meaning
     if stage.name == "kernel" and stage.summary and stage.verdict != "fail":
-        about = f"holds out under stress: {stage.summary}"
+        about = QUICKLY if quick else f"holds out under stress: {stage.summary}"
     return Content.assemble(
         (f" {sign}  ", style), (f"{title:<12}", "bold"), (f"{stage.seconds:5.1f} s  ", MUTED), about
     )

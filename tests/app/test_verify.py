@@ -12,7 +12,9 @@ from textual.pilot import Pilot
 
 from schedtui.backend.model import Policy, Report, Stage
 from schedtui.backend.verifier.figures import figure_title, shown_figure
-from schedtui.screens.verify import VerifyScreen
+from schedtui.messages import Verified
+from schedtui.screens.checks import Check, about
+from schedtui.screens.verify import VerifyScreen, worth_reading
 from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.report import badge_lines, report_parts
 from tests.app.conftest import screen_text, until
@@ -127,12 +129,63 @@ async def test_a_source_that_reads_a_file_fails_at_once_without_a_lab(home: Path
         assert "not reached" in shown
 
 
+@pytest.mark.slow
+async def test_other_kernels_and_a_quick_check_are_offered_with_what_they_take(
+    home: Path,
+) -> None:
+    for release in ("6.16.12+deb13-amd64", "7.3.4+deb13-amd64"):
+        image = home / "cache" / "schedtui" / "kernels" / release / "vmlinuz"
+        image.parent.mkdir(parents=True)
+        image.touch()
+    async with verifying(shelf(home).policies["queue"], home, report=PASSED) as (app, pilot, _):
+        await pilot.press("o")
+        await until(pilot, lambda: "All 2 kernels that are here" in screen_text(app))
+        shown = screen_text(app)
+        for words in ("Quick check  about 5 s", "about 10 s", "about 25 s", "7.3.4, 6.16.12", "up to a minute more"):
+            assert words in shown
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, VerifyScreen))
+        assert "queue passed" in screen_text(app)
+
+
+@pytest.mark.slow
+async def test_of_several_kernels_each_is_told_and_what_was_found_is_read_first(home: Path) -> None:
+    policy = shelf(home).policies["queue"]
+    async with verifying(policy, home, report=PASSED, verb="Apply") as (app, pilot, left):
+        screen = app.screen
+        screen._check, screen._is_over, screen._reports = Check((None, None), ("7.3.4", "6.16.12")), False, []
+        screen.query("ReportView").remove()
+        screen.post_message(Verified(screen._act, PASSED, last=False))
+        await until(pilot, lambda: "✓ 6.18.15  proven" in screen_text(app))
+        assert "Apply" not in screen_text(app)
+        screen.post_message(Verified(screen._act, replace(WARNED, kernel=OLD_KERNEL), last=True))
+        await until(pilot, lambda: "▲ 6.16.12  passes, with 1 warning" in screen_text(app))
+        assert "queue passed on Linux 6.16.12, with 1 warning" in screen_text(app)
+        assert "queue passed on Linux 6.18.15" not in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: left == [True])
+
+
+def test_a_failure_is_read_before_a_warning_and_a_pass_only_when_there_is_nothing_else() -> None:
+    assert worth_reading([PASSED, WARNED, FAILED]) == [FAILED, WARNED]
+    assert worth_reading([PASSED, replace(PASSED, kernel=OLD_KERNEL)]) == [PASSED]
+
+
+def test_what_is_far_is_told_in_minutes() -> None:
+    assert [about(3), about(16.4), about(105)] == ["about 5 s", "about 15 s", "about 2 min"]
+
+
+def test_a_quick_report_claims_no_stress() -> None:
+    assert "under stress: " in words_of(PASSED)
+    assert "under stress: " not in words_of(replace(PASSED, quick=True))
+
+
 async def test_a_source_that_is_gone_is_said_and_can_be_tried_again(home: Path) -> None:
     policy = sourced(home, "")
     Path(policy.source).unlink()
     async with verifying(policy, home) as (app, pilot, left):
         await until(pilot, lambda: "cannot be read" in screen_text(app), 30)
-        assert "Verify again" in screen_text(app)
+        assert "Again" in screen_text(app)
         await pilot.press("escape")
         await until(pilot, lambda: left == [False])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from schedtui.backend.store import NoteRow, Store
 from tests.cli.commands import schedtui
 from tests.library.test_catalogue import POLICY, add_policy
 
@@ -65,6 +66,8 @@ def test_a_policy_is_kept_promoted_shown_and_retired(home: dict[str, str], tmp_p
     entry = add_policy(tmp_path, "mine", POLICY.replace("plain", "mine"))
     kept = schedtui("library", "add", str(entry.parent), "--made-by", "a model", "--parent", "fair", "--json", **home)
     assert kept.spoken["name"] == "mine"
+    assert kept.spoken["verdict"] == "fail"  # its source is empty
+    assert (tmp_path / "data" / "schedtui" / "generated" / "mine" / "report.json").is_file()
     assert "(draft)" in schedtui("library", "list", **home).out
     assert schedtui("library", "promote", "mine", **home).code == 0
     told = schedtui("library", "versions", "mine", "--json", **home).spoken
@@ -74,6 +77,29 @@ def test_a_policy_is_kept_promoted_shown_and_retired(home: dict[str, str], tmp_p
     assert (tmp_path / "out" / "mine" / "mine.bpf.c").is_file()
     assert schedtui("library", "retire", "mine", **home).code == 0
     assert "mine" not in schedtui("library", "list", **home).out
+
+
+def test_a_policy_can_be_kept_unproven(home: dict[str, str], tmp_path: Path) -> None:
+    entry = add_policy(tmp_path, "mine", POLICY.replace("plain", "mine"))
+    told = schedtui("library", "add", str(entry.parent), "--no-verify", **home).out
+    assert "kept as a draft" in told
+    assert "not verified: it was not asked for" in told
+
+
+def test_what_was_learned_of_a_policy_is_shown(home: dict[str, str], tmp_path: Path) -> None:
+    store = Store(tmp_path / "data" / "schedtui" / "history.sqlite")
+    store.add_note(NoteRow(policy="fair", class_id="gaming", text="Short turns helped the game here."))
+    assert "Short turns helped the game here." in schedtui("library", "show", "fair", **home).out
+    assert schedtui("library", "show", "fifo", "--json", **home).spoken["learned"] == []
+
+
+def test_a_damaged_history_is_told_of_and_hides_nothing(home: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "data" / "schedtui" / "history.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a history" * 100)
+    told = schedtui("library", "show", "fair", **home).out
+    assert "slice_us" in told
+    assert "The history was damaged" in told
 
 
 @pytest.mark.parametrize("name", ["fair", "gaming"])
