@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypedDict
 from msgspec import Meta, Struct, field
 
 from schedtui.agent.summary import Summary
+from schedtui.agent.tools import Arguments
 from schedtui.backend.model import Comparison, Finding, Plan, Policy, Setting, Verdict, Workload
 from schedtui.backend.store import NoteRow, Outcome
 
@@ -21,28 +22,28 @@ Source = Annotated[str, Meta(max_length=60_000)]
 
 
 # ---- observe ----
-class MachineSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MachineSummary(Arguments, frozen=True, kw_only=True):
     """``machine_summary``: look at the machine again, now."""
 
     more: bool = False
     """More programs, and what cannot be seen."""
 
 
-class Processes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Processes(Arguments, frozen=True, kw_only=True):
     """``processes``: the process trees that compute most, with command lines."""
 
     name: Name = ""
     """Only trees in which a program has this in its name; empty: all."""
 
 
-class ProjectFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProjectFiles(Arguments, frozen=True, kw_only=True):
     """``project_files``: what lies in the folder that the user named."""
 
     path: Words = ""
     """A build file or README below it, to read more of; empty: an overview."""
 
 
-class SubmitWorkload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubmitWorkload(Arguments, frozen=True, kw_only=True):
     """``submit_workload``: ends observe."""
 
     sentence: Sentence
@@ -61,26 +62,26 @@ class SubmitWorkload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 # ---- plan ----
-class SearchLibrary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SearchLibrary(Arguments, frozen=True, kw_only=True):
     """``search_library``: policies for such words, best first."""
 
     words: Words
 
 
-class ShowPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShowPolicy(Arguments, frozen=True, kw_only=True):
     """``show_policy``: what a policy is for, its tunables with ranges, its limits, and what it did here."""
 
     name: Name
 
 
-class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class History(Arguments, frozen=True, kw_only=True):
     """``history``: what was measured and learned on this computer."""
 
     policy: Name = ""
     class_id: Name = ""
 
 
-class SubmitPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SubmitPlan(Arguments, frozen=True, kw_only=True):
     """``submit_plan``: ends plan."""
 
     mode: Literal["configure", "modify", "create"]
@@ -98,26 +99,26 @@ class SubmitPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A policy of the library that is configured when this fails; empty: the kernel's own scheduler."""
 
 
-class StopHere(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StopHere(Arguments, frozen=True, kw_only=True):
     """``stop_here``: ends plan without another round: what was found is good enough, or nothing here can help."""
 
     reason: Sentence
 
 
 # ---- execute ----
-class PolicySource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicySource(Arguments, frozen=True, kw_only=True):
     """``policy_source``: a library policy's source, or the draft (empty name)."""
 
     name: Name = ""
 
 
-class HeaderReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HeaderReference(Arguments, frozen=True, kw_only=True):
     """``header_reference``: more on one topic or name of the header."""
 
     topic: Name
 
 
-class WritePolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WritePolicy(Arguments, frozen=True, kw_only=True):
     """``write_policy``: the whole source of the draft; it is compiled, and its logic checked, at once."""
 
     source: Source
@@ -131,34 +132,34 @@ class Edit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replace: Prose
 
 
-class PatchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PatchPolicy(Arguments, frozen=True, kw_only=True):
     """``patch_policy``: replace some lines of the draft; it is compiled, and its logic checked, at once."""
 
     edits: Annotated[tuple[Edit, ...], Meta(min_length=1, max_length=20)]
 
 
-class SetSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SetSettings(Arguments, frozen=True, kw_only=True):
     """``set_settings``: other settings than the plan's, before verifying."""
 
     settings: dict[str, Setting]
 
 
-class Verify(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Verify(Arguments, frozen=True, kw_only=True):
     """``verify``: the whole verifier, with a real kernel in the lab, for the draft or policy with its settings."""
 
 
-class Canary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Canary(Arguments, frozen=True, kw_only=True):
     """``canary``: try what was verified on the machine, measured against what runs; ends execute."""
 
 
-class GiveUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GiveUp(Arguments, frozen=True, kw_only=True):
     """``give_up``: ends execute without a canary."""
 
     reason: Sentence
 
 
 # ---- learn ----
-class KeepNote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeepNote(Arguments, frozen=True, kw_only=True):
     """``keep_note``: what is worth knowing next time, found by plan for such workloads."""
 
     text: Sentence
@@ -166,21 +167,21 @@ class KeepNote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Name = ""
 
 
-class Promote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Promote(Arguments, frozen=True, kw_only=True):
     """``promote``: a policy written in this request stays in the library; only one that was better in its canary."""
 
     policy: Name
     reason: Sentence
 
 
-class Retire(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Retire(Arguments, frozen=True, kw_only=True):
     """``retire``: a policy written in this request is offered no more; its versions stay."""
 
     policy: Name
     reason: Sentence
 
 
-class Finish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Finish(Arguments, frozen=True, kw_only=True):
     """``finish``: ends learn, and the request."""
 
     text: Sentence
@@ -220,7 +221,7 @@ class Match(Struct, frozen=True, kw_only=True):
 
 
 class ObserveFacts(TypedDict):
-    """``Turn.facts`` of observe. Results of tools are added under the tool's name."""
+    """``Turn.facts`` of observe. The loop adds ``results`` and ``steering`` to those of every role."""
 
     words: str
     steered: tuple[str, ...]

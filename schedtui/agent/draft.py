@@ -22,6 +22,8 @@ _TUNABLE = re.compile(
     r"(?P<live> LIVE)? = (?P<value>\d+|true|false)[uUlL]*;",
     re.MULTILINE | re.DOTALL,
 )
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""Of a new policy."""
 _NOT_A_NAME = re.compile(r"[^a-z0-9]+")
 _WIDEST = 10
 """A number of a new policy may be set to a tenth of its default, or ten times as much."""

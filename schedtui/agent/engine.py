@@ -1,0 +1,659 @@
+"""A request from a person's words to a scheduler that was proven, tried, measured, and kept or taken away.
+
+Code moves from role to role: observe, plan, execute, learn; a mind fills them, and cannot skip one. What a role is told
+is roles.py's, what its tools do toolset.py's, how it works loop.py's. However a request ends, the machine is on a known
+scheduler then, and ``Ended`` names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from schedtui.agent import project, roles, toolset
+from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, PlanFacts, Tried
+from schedtui.agent.bench import Bench, Deploying, Request, Subject, Watch
+from schedtui.agent.budget import Budget, Limits
+from schedtui.agent.draft import Draft, name_for, write
+from schedtui.agent.events import (
+    Answered,
+    Asked,
+    Ended,
+    Event,
+    Listen,
+    Planned,
+    Progressed,
+    Question,
+    RoleBegan,
+    Warned,
+)
+from schedtui.agent.loop import Loop
+from schedtui.agent.masking import Masker
+from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName, Stopped, Usage
+from schedtui.agent.summary import Summary, phase_change
+from schedtui.agent.tools import Toolbox
+from schedtui.agent.trajectory import Trajectory
+from schedtui.agent.trust import TrustLevel
+from schedtui.backend.errors import SchedtuiError, UnknownName
+from schedtui.backend.library.catalogue import CLASSES
+from schedtui.backend.machine import Machine
+from schedtui.backend.model import Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
+from schedtui.backend.store import Store
+
+Consent = Literal["ask", "yes", "no"]
+"""Who answers questions: a person; a setting that says yes; a setting that leaves everything as it is, save in the lab,
+which is nobody's desktop."""
+EndState = Literal["kept", "reverted", "proposed", "refused", "stopped", "failed", "unknown"]
+
+LOOK_S = 2.0
+REPAIRS = 3
+_POLL_S = 0.05
+_SETTLE_S = 1.0
+_LONGEST_BEGINNING = 10_500
+"""Characters of a source that a new policy is begun from; longer ones cost more than they teach."""
+_PLAIN_POLICY = "fair"
+_LOADS = {
+    "gaming": ("hogs", "frames"),
+    "streaming": ("hogs", "frames"),
+    "audio": ("hogs", "frames"),
+    "desktop": ("hogs", "frames"),
+    "compile": ("forks",),
+    "batch": ("hogs",),
+    "server": ("hogs", "frames"),
+    "data-ml": ("hogs",),
+    "memory-io": ("hogs", "forks"),
+    "battery": ("frames",),
+}
+"""What runs in an idle lab in place of a person's programs."""
+_ANY_LOADS = ("hogs", "frames")
+
+
+class Declined(Stopped):
+    """A person, or nobody being there, leaves everything as it is."""
+
+    kind = "declined"
+
+    def __init__(self, state: EndState, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.state: EndState = state
+
+
+class Trusting(Protocol):
+    """Who may try what without being asked; see trust.py."""
+
+    def allows(self, mind: str, needed: TrustLevel) -> bool:
+        """Whether no person has to be asked."""
+        ...
+
+    def in_words(self, mind: str) -> str:
+        """How far a mind is trusted, in a sentence."""
+        ...
+
+
+class Story(Struct, frozen=True, kw_only=True):
+    """What came of a request."""
+
+    request: Request
+    id: int | None
+    """In the store; None when it could not be kept."""
+    mind: str
+    state: EndState
+    text: str
+    remedy: str = ""
+    workload: Workload | None = None
+    plan: Plan | None = None
+    """The last that was made."""
+    report: Report | None = None
+    """The last that the verifier made."""
+    deployment: Deployment | None = None
+    """The one that stays; else the last."""
+    comparison: Comparison | None = None
+    """Of that deployment."""
+    rounds: tuple[Tried, ...] = ()
+    usage: Usage = Usage()
+    trajectory: Path | None = None
+    scheduler: str = ""
+    """What the kernel reports at the end."""
+
+
+class Engine:
+    """Answers requests, one at a time, on one machine. ``answer`` blocks; the other methods are for other threads.
+
+    ``machine`` is open, and ``watch`` gets its frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        info: MachineInfo,
+        watch: Watch,
+        mind: Mind,
+        deployer: Deploying,
+        trust: Trusting,
+        listen: Listen,
+        store: Store | None = None,
+        consent: Consent = "ask",
+        limits: Limits | None = None,
+        kernel: Path | None = None,
+        audit: Callable[[str, str, dict[str, object]], object] | None = None,
+    ) -> None:
+        self._machine = machine
+        self._info = info
+        self._watch = watch
+        self._mind = mind
+        self._deployer = deployer
+        self._trust = trust
+        self._store = store or Store()
+        self._consent: Consent = consent
+        self._limits = limits or Limits()
+        self._kernel = kernel
+        self._audit = audit
+        self._heard = listen
+        self._stop = threading.Event()
+        self._steering: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._kept: Deployment | None = None
+        self._loads: tuple[str, ...] = ()
+
+    # ---- from other threads ----
+
+    def stop(self) -> None:
+        """End the request as soon as possible; what was not kept is taken away."""
+        self._stop.set()
+
+    def steer(self, words: str) -> None:
+        """Something more from the person, for the role that works now and those after it."""
+        self._steering.put(words)
+
+    def reply(self, question_id: str, choice: str) -> None:
+        """The person's answer; one that is not waited for changes nothing."""
+        self._replies.put((question_id, choice))
+
+    # ---- the request ----
+
+    def answer(self, request: Request) -> Story:
+        """Work on it to its end. Never raises for what can go wrong with a request: ``state`` and ``text`` tell."""
+        self._began = time.monotonic()
+        self._stop.clear()
+        self._kept, self._loads = None, ()
+        self._trajectory = Trajectory(
+            request.words,
+            self._mind.name,
+            masker := Masker.here(identity=self._mind.needs_network),
+            leaves_computer=self._mind.needs_network,
+        )
+        self._listen = self._trajectory.listening(self._heard)
+        self._budget = Budget(self._limits)
+        request_id = self._kept_request(request)
+        with tempfile.TemporaryDirectory(prefix="schedtui-draft-") as folder:
+            self._bench = Bench(
+                request=request,
+                machine=self._machine,
+                info=self._info,
+                watch=self._watch,
+                store=self._store,
+                folder=Path(folder),
+                mind_name=self._mind.name,
+                deployer=self._deployer,
+                person=self,
+                stop=self._stop,
+                request_id=request_id,
+                kernel=self._kernel,
+            )
+            self._loop = Loop(
+                mind=self._mind,
+                toolbox=Toolbox(toolset.tools()),
+                bench=self._bench,
+                budget=self._budget,
+                trajectory=self._trajectory,
+                masker=masker,
+                listen=self._listen,
+                stop=self._stop,
+                steering=self._steering,
+                since=self._began,
+            )
+            self._record("request", words=request.words, machine=self._info.kind)
+            state, text, remedy = self._worked_on()
+            return self._ended(state, text, remedy)
+
+    def _worked_on(self) -> tuple[EndState, str, str]:
+        """The stages in their order, and how they ended."""
+        try:
+            self._prepare()
+            self._observe()
+            self._rounds()
+            self._learn()
+        except Declined as declined:
+            return self._state_or(declined.state), declined.message, declined.remedy
+        except Stopped as stopped:
+            return self._state_or("stopped"), stopped.message, stopped.remedy
+        except OverBudget as over:
+            return self._state_or("stopped"), over.message, over.remedy
+        except SchedtuiError as error:
+            return self._state_or("failed"), error.message, error.remedy
+        finally:
+            self._settle()
+        return self._state_or("failed"), self._bench.finished or self._last_words(), ""
+
+    def _prepare(self) -> None:
+        """Loads for an idle lab, and a first look."""
+        if self._info.kind == "lab":
+            self._start_loads()
+        self.tell(Progressed, text="Looking at the machine")
+        self._bench.look(LOOK_S)
+
+    def _start_loads(self) -> None:
+        running = [each.kind for frame in self._watch.collect(0, self._stop)[-1:] for each in frame.workloads]
+        if running:
+            self._loads = tuple(dict.fromkeys(running))
+            return
+        wanted = self._bench.request.loads or _loads_for(self._bench.request.words)
+        for kind in wanted:
+            self._machine.start_workload(kind)
+        self._loads = wanted
+        self.tell(
+            Progressed,
+            text=f"The lab is idle: loads of schedtui's own run there in place of your programs ({', '.join(wanted)}).",
+        )
+        self._watch.collect(_SETTLE_S, self._stop)
+
+    def _observe(self) -> None:
+        bench = self._bench
+        assert bench.summary is not None
+        bench.workload = None
+        found = project.look_at(bench.request.folder) if bench.request.folder else None
+        facts = ObserveFacts(
+            words=bench.request.words,
+            steered=tuple(bench.steered),
+            command=" ".join(bench.request.command),
+            folder=bench.request.folder is not None,
+            machine=self._info.kind,
+            classes=dict(CLASSES),
+            summary=bench.summary,
+            loads=self._loads if self._info.kind == "lab" else (),
+        )
+        self._run("observe", roles.observe(facts, found), facts)
+        workload = self._workload()
+        if workload.class_id == "unknown":
+            workload = bench.workload = self._clarified(workload)
+        self._try_to_keep(lambda: self._store.add_workload(workload, request=bench.request_id))
+
+    def _rounds(self) -> None:
+        """Plans are tried while they improve; one that fails leaves the place to its fallback."""
+        bench = self._bench
+        while len(bench.rounds) < bench.request.rounds:
+            if bench.rounds:
+                self._observe_again_if_changed()
+            plan = self._plan()
+            if plan is None:
+                return
+            tried = self._execute(plan)
+            if _failed(tried) and plan.fallback not in ("", tried.policy):
+                tried = self._fall_back(plan)
+            if not tried.kept:
+                return
+
+    def _observe_again_if_changed(self) -> None:
+        before = self._bench.summary
+        after = self._bench.look(LOOK_S)
+        changed = phase_change(before, after) if isinstance(before, Summary) else ""
+        if changed:
+            self.tell(Progressed, text=f"{changed} So the machine is looked at again.")
+            self._observe()
+
+    def _plan(self) -> Plan | None:
+        bench, workload = self._bench, self._workload()
+        assert bench.summary is not None
+        bench.plan = None
+        facts = PlanFacts(
+            words=bench.request.words,
+            steered=tuple(bench.steered),
+            workload=workload,
+            summary=bench.summary,
+            matches=toolset.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),
+            policies=bench.library.loadable(),
+            outcomes=toolset.outcomes_for(bench, workload.class_id),
+            notes=toolset.learned(bench, class_id=workload.class_id),
+            rounds=tuple(bench.rounds),
+            allowed=self._trust.in_words(self._mind.name),
+        )
+        self._run("plan", roles.plan(facts), facts)
+        return bench.plan
+
+    def _execute(self, plan: Plan) -> Tried:
+        bench = self._bench
+        bench.repairs_left, bench.gave_up, bench.deployment = REPAIRS, "", None
+        beginning = self._beginning(plan)
+        bench.subject = self._subject(plan, beginning)
+        facts = ExecuteFacts(
+            workload=self._workload(), plan=plan, rounds=tuple(bench.rounds), repairs_left=bench.repairs_left
+        )
+        source = toolset.source_of(beginning) if plan.mode != "configure" else ""
+        try:
+            self._run("execute", roles.execute(facts, source, beginning.name), facts)
+        except (MindFailed, OverBudget) as error:
+            self._try_round(plan, error.message)
+            raise
+        return self._try_round(plan)
+
+    def _beginning(self, plan: Plan) -> Policy:
+        """The policy that is configured or changed; for a new one, a short source of the library that is near."""
+        library = self._bench.library
+        if plan.mode != "create":
+            return library.policy(plan.policy)
+        near = [each.policy for each in toolset.search(self._bench, plan.change) if each.can_load]
+        for name in near[:3]:
+            policy = library.policy(name)
+            if policy.origin == "built-in" and len(toolset.source_of(policy)) <= _LONGEST_BEGINNING:
+                return policy
+        return library.policy(_PLAIN_POLICY)
+
+    def _subject(self, plan: Plan, beginning: Policy) -> Subject:
+        if plan.mode == "configure":
+            return Subject(policy=beginning, settings=plan.settings)
+        workload = self._workload()
+        made = Draft(
+            name=plan.policy,
+            source="",
+            parent=None,
+            summary=plan.change,
+            for_whom=CLASSES.get(workload.class_id, workload.sentence),
+        )
+        if plan.mode == "create":
+            return Subject(policy=beginning, draft=made)
+        taken = [*self._bench.library.policies, *self._bench.library.presets, *self._bench.generated.names()]
+        source = toolset.source_of(beginning)
+        made = replace(made, name=name_for(beginning.name, workload, taken), source=source, parent=beginning)
+        return Subject(policy=write(made, self._bench.folder), settings=plan.settings, draft=made)
+
+    def _fall_back(self, plan: Plan) -> Tried:
+        """Configure the plan's fallback, without a mind: what it is good for is known."""
+        bench, workload = self._bench, self._workload()
+        policy = bench.library.policy(plan.fallback)
+        preset = bench.library.preset_for(workload.class_id)
+        settings = next((each.settings for each in preset.choices if each.policy == policy.name), {}) if preset else {}
+        bench.plan = Plan(
+            mode="configure",
+            policy=policy.name,
+            settings=toolset.differing(policy, dict(settings)),
+            reason=f"{plan.policy} failed, and this was planned in its place.",
+            expected=plan.expected,
+            risk=plan.risk,
+        )
+        self.tell(Planned, plan=bench.plan)
+        bench.deployment, bench.gave_up = None, ""
+        bench.subject = Subject(policy=policy, settings=bench.plan.settings)
+        if toolset.prove(bench).verdict != "fail":
+            toolset.permit_canary(bench)
+            toolset.trial(bench)
+        return self._try_round(bench.plan)
+
+    def _try_round(self, plan: Plan, problem: str = "") -> Tried:
+        """Write down what the round came to."""
+        bench = self._bench
+        subject, deployment = bench.subject, bench.deployment
+        report = subject.report if subject else None
+        serious = [each for each in report.findings if each.severity != "note"] if report else []
+        tried = Tried(
+            number=len(bench.rounds) + 1,
+            plan=plan,
+            verdict=report.verdict if report else None,
+            findings=tuple(serious),
+            comparison=deployment.comparison if deployment else None,
+            ended=deployment.reason if deployment else bench.gave_up or problem or _unproven(report),
+            kept=deployment is not None and deployment.state == "kept",
+            policy=subject.policy.name if subject else plan.policy,
+            settings=subject.settings if subject else plan.settings,
+        )
+        bench.rounds.append(tried)
+        if tried.kept:
+            self._kept = deployment
+        return tried
+
+    def _learn(self) -> None:
+        """A mind that fails here takes nothing away from what was reached."""
+        bench = self._bench
+        if not bench.rounds:
+            return
+        facts = LearnFacts(
+            words=bench.request.words,
+            workload=self._workload(),
+            rounds=tuple(bench.rounds),
+            runs_now=self._machine.scheduler().name,
+        )
+        try:
+            self._run("learn", roles.learn(facts), facts)
+        except (MindFailed, OverBudget) as error:
+            self.tell(Warned, text=f"Nothing more was learned: {error.message}")
+
+    def _run(self, role: RoleName, told: str, facts: object) -> None:
+        """One role, from its first messages to its end; over a limit, a person may let it begin again."""
+        assert isinstance(facts, dict)
+        self.tell(RoleBegan, role=role, why=roles.WHY[role])
+        messages = [Message(role="system", text=roles.system(role)), Message(role="user", text=told)]
+        try:
+            self._loop.run(role, messages, facts)
+        except OverBudget as over:
+            if self.ask(_go_on(over)) != "continue":
+                raise
+            self._budget.grant(self._limits)
+            self._loop.run(role, messages, facts)
+
+    def _clarified(self, workload: Workload) -> Workload:
+        """Ask the person which goal they mean. Raises Declined when they say none, or nobody is there."""
+        from schedtui.backend.library.intents import classify
+
+        near = [each.class_id for each in classify(self._bench.request.words).candidates[:3]]
+        choices = (*((each, CLASSES[each].capitalize()) for each in near), ("none", "None of these"))
+        choice = self.ask(
+            Question(
+                id="clarify",
+                kind="clarify",
+                title="What should get better?",
+                text=f"“{self._bench.request.words}” fits nothing that schedtui knows: {workload.sentence}",
+                choices=choices,
+            )
+        )
+        if choice not in near:
+            raise Declined(
+                "unknown",
+                "These words fit no goal that schedtui knows; nothing was changed.",
+                f"Say what you run and what bothers you, or choose: schedtui apply {near[0]}",
+            )
+        return replace(
+            workload,
+            class_id=choice,
+            evidence=(*workload.evidence, "they chose it when asked"),
+            metric=workload.metric if workload.metric else Metric(name="wakeup_p99_us"),
+        )
+
+    # ---- the person, for the tools ----
+
+    def tell(self, kind: type[Event], **fields: object) -> None:
+        """See bench.Person."""
+        event = kind(at_s=time.monotonic() - self._began, **fields)
+        self._listen(event)  # type: ignore[arg-type]
+
+    def ask(self, question: Question) -> str:
+        """See bench.Person."""
+        self.tell(Asked, question=question)
+        choice, by = self._by_setting(question), "setting"
+        if not choice:
+            with self._budget.waiting():
+                choice, by = self._by_person(question)
+        self.tell(Answered, question_id=question.id, choice=choice, by=by)
+        self._record("answer", question=question.title, choice=choice, by=by)
+        return choice
+
+    def consent(self, needed: TrustLevel, question: Question) -> None:
+        """See bench.Person."""
+        if self._trust.allows(self._mind.name, needed) and self._consent != "no":
+            return
+        choice = self.ask(question)
+        if choice == "yes":
+            return
+        if self._consent == "no":
+            raise Declined(
+                "proposed",
+                f"{question.policy} was proven, and not tried: nobody said yes.",
+                "Say it again with --yes, and it is tried, measured, and kept only when it is better.",
+            )
+        raise Declined(
+            "refused", f"{question.policy} was not tried, as you said.", "It is verified, and in the library."
+        )
+
+    def _by_setting(self, question: Question) -> str:
+        """What a setting answers; nothing when a person is to be asked."""
+        if self._consent == "ask":
+            return ""
+        safe = question.choices[-1][0]
+        if self._consent == "no" and self._info.kind != "lab":
+            return safe
+        if question.kind == "try":
+            return question.choices[0][0]
+        if question.kind == "keep":
+            comparison = self._bench.deployment.comparison if self._bench.deployment else None
+            return question.choices[0][0] if comparison and comparison.verdict == "better" else safe
+        return safe
+
+    def _by_person(self, question: Question) -> tuple[str, str]:
+        known = [id for id, _ in question.choices]
+        deadline = time.monotonic() + question.countdown_s if question.countdown_s else None
+        while True:
+            if self._stop.is_set():
+                raise Stopped("Stopped, as you asked.")
+            try:
+                asked, choice = self._replies.get(timeout=_POLL_S)
+            except queue.Empty:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return known[-1], "countdown"
+                continue
+            if asked == question.id and choice in known:
+                return choice, "person"
+
+    # ---- the end ----
+
+    def _state_or(self, otherwise: EndState) -> EndState:
+        """What was kept stays kept, however the request went on."""
+        if self._kept is not None:
+            return "kept"
+        if otherwise == "failed" and any(each.comparison for each in self._bench.rounds):
+            return "reverted"
+        return otherwise
+
+    def _last_words(self) -> str:
+        rounds = self._bench.rounds
+        return rounds[-1].ended if rounds else "Nothing was tried."
+
+    def _settle(self) -> None:
+        """Nothing stays that nobody decided on."""
+        toolset.take_away(self._bench, "The request ended before it was decided.")
+
+    def _ended(self, state: EndState, text: str, remedy: str) -> Story:
+        bench = self._bench
+        try:
+            runs = self._machine.scheduler().name
+            text = f"{text.rstrip('.')}. {runs} runs now."
+        except SchedtuiError as error:
+            runs, text = "", f"{text.rstrip('.')}. Which scheduler runs could not be read: {error.message}"
+        self.tell(Ended, state=state, text=text, remedy=remedy)
+        self._record("ended", state=state, scheduler=runs)
+        with contextlib.suppress(SchedtuiError):
+            self._trajectory.save()
+        usage = self._budget.usage
+        if bench.request_id is not None:
+            id = bench.request_id
+            self._try_to_keep(
+                lambda: self._store.finish_request(
+                    id,
+                    state,
+                    text,
+                    calls=usage.calls,
+                    input_tokens=usage.input_tokens,
+                    output_tokens=usage.output_tokens,
+                    dollars=usage.dollars,
+                    seconds=time.monotonic() - self._began,
+                )
+            )
+        deployment = self._kept or bench.deployment
+        return Story(
+            request=bench.request,
+            id=bench.request_id,
+            mind=self._mind.name,
+            state=state,
+            text=text,
+            remedy=remedy,
+            workload=bench.workload,
+            plan=bench.plan or (bench.rounds[-1].plan if bench.rounds else None),
+            report=bench.subject.report if bench.subject else None,
+            deployment=deployment,
+            comparison=deployment.comparison if deployment else None,
+            rounds=tuple(bench.rounds),
+            usage=usage,
+            trajectory=self._trajectory.path,
+            scheduler=runs,
+        )
+
+    def _kept_request(self, request: Request) -> int | None:
+        try:
+            return self._store.add_request(
+                request.words, "", self._mind.name, self._trajectory.path, machine=self._info.kind
+            )
+        except SchedtuiError as error:
+            self.tell(Warned, text=f"{error.message} The request goes on, and is not kept.")
+            return None
+
+    def _try_to_keep(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except SchedtuiError as error:
+            self.tell(Warned, text=error.message)
+
+    def _record(self, act: str, **details: object) -> None:
+        if self._audit is not None:
+            self._audit(self._mind.name, act, {"request": self._bench.request_id, **details})
+
+    def _workload(self) -> Workload:
+        workload = self._bench.workload
+        if workload is None:
+            raise UnknownName("Nothing is known of what you run.", "Ask again.")
+        return workload
+
+
+def _failed(tried: Tried) -> bool:
+    """Not proven, given up, or measured to be worse; one that merely changed nothing did not fail."""
+    return tried.comparison is None or tried.comparison.verdict == "worse"
+
+
+def _unproven(report: Report | None) -> str:
+    return "The verifier did not pass it." if report and report.verdict == "fail" else "It was not tried."
+
+
+def _go_on(over: OverBudget) -> Question:
+    return Question(
+        id="continue",
+        kind="continue",
+        title="Go on?",
+        text=over.message,
+        choices=(("continue", "Go on, with as much again"), ("stop", "Stop here")),
+    )
+
+
+def _loads_for(words: str) -> tuple[str, ...]:
+    """Loads that are like what the words name."""
+    try:
+        from schedtui.backend.library.intents import classify
+
+        return _LOADS.get(classify(words).class_id, _ANY_LOADS)
+    except SchedtuiError:
+        return _ANY_LOADS
