@@ -1,23 +1,62 @@
-"""From a name to a running scheduler: what is asked for, checked (``resolve``), then done (``apply``).
+"""From a name to a running scheduler: what is asked for, checked (``resolve``), then done.
 
-How a machine loads an object, and how long a scheduler stays, is left to others.
+``apply`` is a person's direct wish. ``Deployer`` is the careful way: proposed, verified, tried beside what ran before
+(canary_run.py), then kept or taken away, and every step of it in the store before and after it is done, so that
+whatever is killed in between is resolved and told at the next start. How a machine loads an object is left to others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import queue
+import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schedtui.backend.bpf.compiler import compile_bpf
-from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
+from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library, check_settings
 from schedtui.backend.library.external import find_binary
 from schedtui.backend.machine import Machine, Progress
-from schedtui.backend.model import Choice, Policy, Preset, Scheduler, Setting
+from schedtui.backend.model import (
+    Choice,
+    Comparison,
+    Deployment,
+    DeploymentState,
+    Metric,
+    Policy,
+    Preset,
+    Report,
+    Scheduler,
+    Setting,
+)
 from schedtui.backend.verifier.sandbox import compile_sandboxed
+
+if TYPE_CHECKING:
+    from schedtui.backend.canary_run import Guard
+    from schedtui.backend.canary_run import Progress as CanaryProgress
+    from schedtui.backend.store import Store
+
+WAYS: dict[DeploymentState, tuple[DeploymentState, ...]] = {
+    "proposed": ("verified", "reverted"),
+    "verified": ("canary", "reverted"),
+    "canary": ("kept", "reverted"),
+    "kept": ("reverted",),
+    "reverted": (),
+}
+"""From a state of a deployment, the only ones that can follow."""
+CANARY_S = 20.0
+LONGEST_DECISION_S = 180.0
+"""What nobody decided on for so long is taken away."""
+_HOLD_S = 0.5
+_TICK_S = 0.1
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -115,20 +154,29 @@ def _digest(obj: bytes) -> str:
 
 def _first_available(library: Library, preset: Preset) -> tuple[Choice, str]:
     """The first choice that can be loaded, and why those before it were passed over."""
-    why: list[str] = []
+    programs: list[Policy] = []
     for choice in preset.choices:
         policy = library.policies.get(choice.policy)
         if policy is not None and policy.source:
-            return choice, f"({'; '.join(why)}: so {choice.policy}.)" if why else ""
+            return choice, " ".join(map(_passed_over, programs))
         if policy is not None:
-            why.append(_why_not(policy))
+            programs.append(policy)
     wanted = " or ".join(f"“{each.policy}”" for each in preset.choices)
-    if why:
-        raise NotPermitted(f"{preset.title}: {'; '.join(why)}.", "Take another preset: schedtui presets.")
+    if programs:
+        why = "; ".join(map(_why_not, programs))
+        raise NotPermitted(f"{preset.title}: {why}.", "Take another preset: schedtui presets.")
     raise UnknownName(
         f"The preset “{preset.id}” wants the policy {wanted}, which the library does not have.",
         "See schedtui doctor for problems of the library.",
     )
+
+
+def _passed_over(program: Policy) -> str:
+    """Why a program of others, which the preset prefers, was not taken."""
+    never = "schedtui does not start other programs, because it cannot prove them"
+    if find_binary(program) is None:
+        return f"{program.name} would come first; it is not installed here, and {never}."
+    return f"{program.name} would come first and is installed, but {never}. As root you can run it yourself."
 
 
 def _why_not(policy: Policy) -> str:
@@ -136,3 +184,352 @@ def _why_not(policy: Policy) -> str:
     if installed is None:
         return f"{policy.name} is not installed"
     return f"{policy.name} is installed, but schedtui does not start other programs"
+
+
+class Recorder(Protocol):
+    """What keeps an audit; see audit.Audit."""
+
+    def append(self, actor: str, act: str, details: dict[str, Any]) -> object:
+        """One entry more. Never raises."""
+        ...
+
+
+class Deployer:
+    """Takes deployments through their states, on one machine. Its methods may be called from any thread.
+
+    ``listen`` gets every deployment that changed its state, in the thread that changed it. What cannot be written down
+    is not begun: each method raises BadFile when the store cannot be used.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        store: Store,
+        audit: Recorder | None = None,
+        listen: Callable[[Deployment], None] = lambda _: None,
+    ) -> None:
+        self._machine = machine
+        self._store = store
+        self._audit = audit
+        self._listen = listen
+        self._turn = threading.RLock()
+        self._known: dict[int, Deployment] = {}
+        self._objects: dict[int, bytes] = {}
+        self._trying: dict[int, threading.Event] = {}
+        """What is being measured, and how that is ended."""
+        self._held: dict[int, _Hold] = {}
+        """What was measured and waits for a decision."""
+
+    def recover(self) -> list[Deployment]:
+        """Resolve what an earlier schedtui left when it was ended in the middle: nothing stays that nobody kept.
+
+        Returns the deployments that were reverted by it, each with its reason. What another schedtui is working on is
+        left alone, and what was kept in a lab that is gone is history.
+        """
+        kind = self._machine.open(lambda _text, _seconds: None).kind
+        left = [each for each in self._store.deployments(open_only=True) if not _lives(each.watcher)]
+        if kind == "host":
+            left += [each for each in self._store.deployments() if (each.state, each.machine) == ("kept", kind)]
+        return [done for each in left if each.machine in ("lab", kind) and (done := self._resolve(each))]
+
+    def propose(self, proposal: Proposal, *, asked_by: str, request: int | None = None) -> Deployment:
+        """Begin a deployment of a policy. ``asked_by``: ``person``, ``offline adviser``, or a model's name.
+
+        Raises NotPermitted for the kernel's own scheduler, which needs no proof, and where nothing can be loaded.
+        """
+        info = self._machine.open(lambda _text, _seconds: None)
+        if proposal.policy is None:
+            raise NotPermitted(
+                f"{info.default_scheduler} needs no trial.", "Give the machine back instead: unload what runs."
+            )
+        if not info.can_load:
+            raise NotPermitted(info.reason or "No scheduler can be loaded here.", "Try it in the lab: --machine lab.")
+        now = time.time()
+        draft = Deployment(
+            id=0,
+            state="proposed",
+            reason=proposal.reason or f"{proposal.policy.name} was asked for.",
+            policy=proposal.policy.name,
+            settings=proposal.settings,
+            machine=info.kind,
+            kernel=info.kernel,
+            asked_by=asked_by,
+            request=request,
+            created=now,
+            changed=now,
+            watcher=_this_process(),
+        )
+        deployment = self._store.add_deployment(draft)
+        self._known[deployment.id] = deployment
+        self._tell(deployment, asked_by)
+        return deployment
+
+    def verified(self, deployment: Deployment, report: Report, obj: bytes) -> Deployment:
+        """The verifier passed exactly these bytes with these settings, for this kernel.
+
+        Raises NotPermitted for a failed or a foreign report.
+        """
+        if problem := self._foreign(deployment, report, obj):
+            raise NotPermitted(f"{deployment.policy} is not tried: {problem}.", "Verify it again.")
+        with_warnings = " with warnings" if report.verdict == "warn" else ""
+        moved = self._move(
+            deployment, "verified", f"{deployment.policy} passed the verifier{with_warnings}.", digest=report.digest
+        )
+        self._objects[moved.id] = obj
+        return moved
+
+    def canary(
+        self,
+        deployment: Deployment,
+        metric: Metric,
+        *,
+        seconds: float = CANARY_S,
+        stop: threading.Event | None = None,
+        on_progress: CanaryProgress = lambda _comparison, _side: None,
+        unattended: bool = False,
+    ) -> Deployment:
+        """Try it beside what runs now, and measure.
+
+        Ends ``reverted`` when it is worse, when something went wrong, or ``stop`` was set; else in ``canary``: it runs,
+        and a person has LONGEST_DECISION_S to ``keep`` or ``revert`` it, while it is watched. ``unattended``: what is
+        better is kept, anything else reverted.
+        """
+        from schedtui.backend.canary_run import Candidate, run_canary
+
+        obj = self._objects.get(deployment.id)
+        if obj is None:
+            raise NotPermitted(f"{deployment.policy} was not verified.", "Verify it first.")
+        candidate = Candidate(
+            policy=deployment.policy, obj=obj, digest=_digest(obj), settings=dict(deployment.settings)
+        )
+        ending = stop or threading.Event()
+        with self._turn:
+            if self._trying or self._held:
+                raise NotPermitted(
+                    "Another scheduler is being tried on this machine.", "Wait for its end, or revert it."
+                )
+            tried = self._move(deployment, "canary", f"{deployment.policy} is being tried.")
+            self._trying[tried.id] = ending
+        try:
+            finished = run_canary(
+                self._machine, candidate, metric, seconds=seconds, stop=ending, on_progress=on_progress
+            )
+        except BaseException as error:
+            self._trying.pop(tried.id, None)
+            why = error.message if isinstance(error, SchedtuiError) else "The program was ended while it was tried."
+            reverted = self.revert(tried, why)
+            if isinstance(error, SchedtuiError):
+                return reverted
+            raise
+        with self._turn:
+            self._trying.pop(tried.id, None)
+            measured = self._note(tried, finished.comparison)
+            if measured.state == "reverted":
+                return measured
+            if finished.ended:
+                return self.revert(measured, finished.ended)
+            self._held[measured.id] = _Hold(self, self._machine, measured, finished.guard)
+        if not unattended:
+            return measured
+        if finished.comparison.verdict == "better":
+            return self.keep(measured, by="setting")
+        return self.revert(measured, f"{finished.comparison.reason} Only what is better stays without being asked for.")
+
+    def keep(self, deployment: Deployment, *, by: str = "person") -> Deployment:
+        """It stays. When it does not run any more by now, it is reverted instead, with the reason."""
+        with self._turn:
+            hold = self._held.pop(deployment.id, None)
+            if hold is None:
+                raise NotPermitted(f"{deployment.policy} is not waiting to be kept.", "Try it first.")
+            hold.end()
+            try:
+                now = self._machine.keep()
+                if now.digest != deployment.digest:
+                    return self.revert(deployment, f"It does not run any more: {now.name} runs.")
+            except SchedtuiError as error:
+                return self.revert(deployment, error.message)
+            try:
+                return self._move(deployment, "kept", f"{deployment.policy} was kept.", by=by)
+            except SchedtuiError:
+                self._machine.unload()  # what is not written down does not stay
+                raise
+
+    def revert(self, deployment: Deployment, reason: str, *, by: str = "schedtui") -> Deployment:
+        """It goes, if it runs, and the kernel schedules again. Says what runs then, read back from the kernel.
+
+        A deployment that is reverted already stays as it is.
+        """
+        with self._turn:
+            current = self._known.get(deployment.id, deployment)
+            if current.state == "reverted":
+                return current
+            if trying := self._trying.get(current.id):
+                trying.set()
+            if hold := self._held.pop(current.id, None):
+                hold.end()
+            return self._move(current, "reverted", _with_what_runs(reason, self._take_away(current)), by=by)
+
+    def decide(self, deployment: Deployment, countdown_s: float, answer: queue.Queue[bool]) -> Deployment:
+        """Wait for a person: True keeps it, False or no answer within ``countdown_s`` takes it away."""
+        limit = time.monotonic() + countdown_s
+        while (left_s := limit - time.monotonic()) > 0:
+            current = self._known.get(deployment.id, deployment)
+            if current.state != "canary":
+                return current  # something went wrong meanwhile
+            with contextlib.suppress(queue.Empty):
+                if answer.get(timeout=min(_TICK_S, left_s)):
+                    return self.keep(deployment)
+                return self.revert(deployment, "It was not kept.", by="person")
+        return self.revert(deployment, f"Nobody kept it within {countdown_s:.0f} s.", by="countdown")
+
+    def current(self, deployment: Deployment) -> Deployment:
+        """What it has become."""
+        return self._known.get(deployment.id, deployment)
+
+    def _foreign(self, deployment: Deployment, report: Report, obj: bytes) -> str:
+        """What speaks against a report; empty when it is of exactly this, passed, and for this kernel."""
+        from schedtui.backend.verifier.reports import rules_version
+
+        info = self._machine.open(lambda _text, _seconds: None)
+        if report.verdict == "fail":
+            return "the verifier found it wrong"
+        if not report.digest or report.digest != _digest(obj):
+            return "the report is about another object"
+        if report.settings != deployment.settings:
+            return "the report is about other settings"
+        if report.rules != rules_version():
+            return "the report was made by another version of the verifier"
+        if report.kernel is None:
+            return "it did not run on a real kernel"
+        if info.kernel_id not in (None, report.kernel) and not (info.kind == "host" and report.note):
+            return "the report is about another kernel"  # of a host whose kernel the lab cannot boot, it warned
+        return ""
+
+    def _note(self, deployment: Deployment, comparison: Comparison) -> Deployment:
+        """Keep what was measured; the state stays."""
+        current = self._known[deployment.id]
+        reason = current.reason if current.state == "reverted" else comparison.reason
+        noted = self._known[deployment.id] = replace(current, comparison=comparison, reason=reason)
+        self._store.update_deployment(noted)
+        return noted
+
+    def _move(
+        self, deployment: Deployment, state: DeploymentState, reason: str, *, by: str = "", **more: Any
+    ) -> Deployment:
+        with self._turn:
+            current = self._known.get(deployment.id, deployment)
+            if state not in WAYS[current.state]:
+                raise NotPermitted(
+                    f"{current.policy} is {current.state}, and cannot become {state} from there.", "Begin anew."
+                )
+            moved = replace(current, state=state, reason=reason, changed=time.time(), **more)
+            self._known[moved.id] = moved
+            try:
+                self._store.update_deployment(moved)
+            except SchedtuiError:
+                if state != "reverted":  # what is reverted is so, written down or not
+                    self._known[moved.id] = current
+                raise
+        self._tell(moved, by or current.asked_by)
+        return moved
+
+    def _tell(self, deployment: Deployment, by: str) -> None:
+        if self._audit is not None:
+            details: Mapping[str, Any] = {
+                "deployment": deployment.id,
+                "policy": deployment.policy,
+                "settings": deployment.settings,
+                "machine": deployment.machine,
+                "digest": deployment.digest,
+                "reason": deployment.reason,
+            }
+            self._audit.append(by, f"deployment {deployment.state}", dict(details))
+        self._listen(deployment)
+
+    def _take_away(self, deployment: Deployment) -> Scheduler | None:
+        """Unload it if it is what runs. What runs then; None when nothing answers any more."""
+        from schedtui.backend.canary_run import settled_scheduler
+
+        now = settled_scheduler(self._machine)
+        if now and deployment.digest and (now.owner, now.digest) == ("schedtui", deployment.digest):
+            with contextlib.suppress(SchedtuiError):
+                return self._machine.unload()
+            return settled_scheduler(self._machine)
+        return now
+
+    def _resolve(self, deployment: Deployment) -> Deployment | None:
+        """A deployment whose program is gone; None when it may stay as it is."""
+        if deployment.machine == "lab":
+            what = "the lab ended with it, and nothing of it runs."  # each schedtui has a lab of its own
+            return self._move(deployment, "reverted", f"{_CUT_SHORT[deployment.state]}; {what}", by="schedtui")
+        now = self._machine.scheduler()
+        if deployment.state == "kept":
+            if (now.owner, now.digest) == ("schedtui", deployment.digest):
+                return None
+            reason = "It does not run any more, and nothing is loaded again by itself."
+            return self._move(deployment, "reverted", _with_what_runs(reason, now), by="schedtui")
+        return self.revert(deployment, f"{_CUT_SHORT[deployment.state]}.")
+
+
+class _Hold:
+    """Renews the lease of what waits for a decision, and watches it, as the canary did."""
+
+    def __init__(self, deployer: Deployer, machine: Machine, deployment: Deployment, guard: Guard) -> None:
+        self._deployer = deployer
+        self._machine = machine
+        self._deployment = deployment
+        self._guard = guard
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, name="canary-hold", daemon=True).start()
+
+    def end(self) -> None:
+        """It was decided."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        limit = time.monotonic() + LONGEST_DECISION_S
+        why = ""
+        while not why and not self._over.wait(_HOLD_S):
+            try:
+                self._machine.renew()
+                why = self._guard.fault(self._machine.sample())
+            except LeaseEnded as error:
+                why = error.message
+            except SchedtuiError as error:
+                why = error.message
+            if time.monotonic() > limit:
+                why = f"Nobody decided within {LONGEST_DECISION_S / 60:.0f} minutes."
+        if why and not self._over.is_set():
+            with contextlib.suppress(SchedtuiError):  # a store that cannot be written: the machine is given back
+                self._deployer.revert(self._deployment, why)
+
+
+_CUT_SHORT: dict[DeploymentState, str] = {
+    "proposed": "schedtui was ended before it was checked",
+    "verified": "schedtui was ended before it was tried",
+    "canary": "schedtui was ended while it was tried",
+}
+
+
+def _with_what_runs(reason: str, now: Scheduler | None) -> str:
+    if now is None or f"{now.name} runs" in reason:
+        return reason
+    return f"{reason} {now.name} runs."
+
+
+def _this_process() -> str:
+    """Names this process, also when its number is used again: its number, and when it began in clock ticks."""
+    return _process(os.getpid())
+
+
+def _process(pid: int) -> str:
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return "" if state == b"Z" else f"{pid}:{fields[18].decode()}"
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _lives(watcher: str) -> bool:
+    pid = watcher.partition(":")[0]
+    return pid.isdigit() and _process(int(pid)) == watcher

@@ -48,6 +48,8 @@ class SchedulerControl:
         self._lease_s: float | None = None
         self._renewed = 0.0
         """Monotonic time of the last sign of whoever watches what runs under the lease."""
+        self._ended = "The helper that held it ended, and another took its place"
+        """How what we ran last came to its end, in a sentence without its full stop."""
         self._latched = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
@@ -118,7 +120,7 @@ class SchedulerControl:
         """
         _check_lease(lease_s)
         if self._loaded is None or self._lease_s is None:
-            raise LeaseEnded("What was being tried does not run any more.", f"{self.scheduler().name} runs.")
+            raise LeaseEnded(f"{self._ended}.", f"{self.scheduler().name} runs.")
         self._renewed = time.monotonic()
         if lease_s is not None:
             self._lease_s = lease_s
@@ -127,9 +129,7 @@ class SchedulerControl:
         """What runs under a lease stays. Raises LeaseEnded when nothing of ours runs."""
         with self._turn:
             if self._loaded is None:
-                raise LeaseEnded(
-                    "There is nothing to keep: it does not run any more.", f"{self.scheduler().name} runs."
-                )
+                raise LeaseEnded(f"There is nothing to keep: {self._ended}.", f"{self.scheduler().name} runs.")
             self._lease_s = None
             return self.scheduler()
 
@@ -169,6 +169,7 @@ class SchedulerControl:
         with self._turn:
             name = self._policy
             if self._release():
+                self._ended = f"{name} was unloaded"
                 self._say("info", f"{name} was unloaded: {self.scheduler().name} runs")
             return self.scheduler()
 
@@ -176,6 +177,7 @@ class SchedulerControl:
         """Latch, drop our link, and ask the kernel by sysrq if that is not enough; then say what the kernel reports."""
         began = time.monotonic()
         self._latched = True
+        self._ended = "Panic was pressed"
         self.panics += 1
         before = read_scheduler()
         path = self._leave_sched_ext()
@@ -209,7 +211,8 @@ class SchedulerControl:
             self._loaded = None
             loaded.unload()
             if not self._latched:
-                self._say(*_told(self._policy, ended, read_scheduler().name))
+                kind, self._ended, dump = _told(self._policy, ended, read_scheduler().name)
+                self._say(kind, self._ended, dump)
         finally:
             self._turn.release()
 
@@ -234,7 +237,8 @@ class SchedulerControl:
                 return
             name = self._policy
             if self._release():
-                self._say("warning", f"{name} was taken away: {why}; {self.scheduler().name} runs")
+                self._ended = f"{name} was taken away: {why}; {self.scheduler().name} runs"
+                self._say("warning", self._ended)
         finally:
             self._turn.release()
 
