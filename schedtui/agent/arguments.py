@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 
 from schedtui.agent.summary import Summary
 from schedtui.agent.tools import Arguments
-from schedtui.backend.model import Comparison, Finding, Plan, Policy, Setting, Verdict, Workload
+from schedtui.backend.model import Choice, Comparison, Finding, Plan, Policy, Setting, Verdict, Workload
 from schedtui.backend.store import NoteRow, Outcome
 
 Sentence = Annotated[str, Meta(max_length=600)]
@@ -246,6 +246,8 @@ class PlanFacts(TypedDict):
     summary: Summary
     matches: tuple[Match, ...]
     """The library's search for the words and the class."""
+    choices: tuple[Choice, ...]
+    """What the library's preset for the class offers, best first, as far as it can be loaded."""
     policies: dict[str, Policy]
     """All that can be loaded."""
     outcomes: tuple[Outcome, ...]

@@ -46,7 +46,7 @@ from schedtui.agent.trust import TrustLevel
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES
 from schedtui.backend.machine import Machine
-from schedtui.backend.model import Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
+from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
 from schedtui.backend.store import Store
 
 Consent = Literal["ask", "yes", "no"]
@@ -321,6 +321,7 @@ class Engine:
             workload=workload,
             summary=bench.summary,
             matches=toolset.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),
+            choices=self._choices(workload),
             policies=bench.library.loadable(),
             outcomes=toolset.outcomes_for(bench, workload.class_id),
             notes=toolset.learned(bench, class_id=workload.class_id),
@@ -329,6 +330,11 @@ class Engine:
         )
         self._run("plan", roles.plan(facts), facts)
         return bench.plan
+
+    def _choices(self, workload: Workload) -> tuple[Choice, ...]:
+        library = self._bench.library
+        preset = library.preset_for(workload.class_id)
+        return tuple(each for each in preset.choices if each.policy in library.loadable()) if preset else ()
 
     def _execute(self, plan: Plan) -> Tried:
         bench = self._bench
@@ -380,8 +386,7 @@ class Engine:
         """Configure the plan's fallback, without a mind: what it is good for is known."""
         bench, workload = self._bench, self._workload()
         policy = bench.library.policy(plan.fallback)
-        preset = bench.library.preset_for(workload.class_id)
-        settings = next((each.settings for each in preset.choices if each.policy == policy.name), {}) if preset else {}
+        settings = next((each.settings for each in self._choices(workload) if each.policy == policy.name), {})
         bench.plan = Plan(
             mode="configure",
             policy=policy.name,

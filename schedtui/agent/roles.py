@@ -15,7 +15,7 @@ from schedtui.agent.arguments import ExecuteFacts, LearnFacts, Match, ObserveFac
 from schedtui.agent.mind import RoleName
 from schedtui.agent.tools import DATA_RULE, as_data
 from schedtui.backend.library.catalogue import range_of
-from schedtui.backend.model import Metric, Plan, Policy, Setting, Workload
+from schedtui.backend.model import Choice, Metric, Plan, Policy, Setting, Workload
 from schedtui.backend.workloads import KINDS
 
 WHY: Mapping[RoleName, str] = {
@@ -25,7 +25,7 @@ WHY: Mapping[RoleName, str] = {
     "learn": "Keeping what was learned",
 }
 """For the timeline."""
-_MOST_MATCHES = 6
+_MOST_MATCHES = 5
 _PROJECT_CHARACTERS = 1600
 
 
@@ -62,7 +62,9 @@ def plan(facts: PlanFacts) -> str:
     known = learning.lessons(
         rounds, facts["outcomes"], facts["notes"], class_id=facts["workload"].class_id, most_tokens=learning.TOKENS
     )
-    best = [each.policy for each in facts["matches"] if each.can_load][:1]
+    matches = [each for each in facts["matches"] if each.can_load]
+    choices = facts["choices"]
+    best = [*(each.policy for each in choices), *(each.policy for each in matches)][:1]
     return "\n\n".join(
         filter(
             None,
@@ -70,7 +72,10 @@ def plan(facts: PlanFacts) -> str:
                 _words(facts["words"], facts["steered"]),
                 _workload(facts["workload"]),
                 as_data("machine", summary.in_words(facts["summary"])),
-                "The library's search found:\n" + "\n".join(_match(each) for each in facts["matches"][:_MOST_MATCHES]),
+                "The library's search found:\n" + "\n".join(_match(each) for each in matches[:_MOST_MATCHES]),
+                "Its preset for this class, best first:\n" + "\n".join(_choice(each) for each in choices)
+                if choices
+                else "",
                 "\n".join(tunables(facts["policies"][each]) for each in best if each in facts["policies"]),
                 as_data("history", known) if known else "",
                 f"Round {len(rounds) + 1}. {facts['allowed']}".strip(),
@@ -155,8 +160,11 @@ def _workload(workload: Workload) -> str:
 
 def _match(match: Match) -> str:
     measured = f" Here: {match.measured}." if match.measured else ""
-    cannot = "" if match.can_load else " (a program of others, which schedtui does not start)"
-    return f"- {match.policy}{cannot}: {match.why}{measured}"
+    return f"- {match.policy}: {match.why}{measured}"
+
+
+def _choice(choice: Choice) -> str:
+    return f"- {choice.policy}{_settings(choice.settings)}: {choice.reason}"
 
 
 def _listed(names: Mapping[str, str]) -> str:

@@ -22,6 +22,8 @@ Shape = Literal["idle", "steady", "bursty", "a few busy CPUs", "full"]
 _IDLE_PERCENT, _FULL_PERCENT, _BUSY_PERCENT = 10.0, 90.0, 70.0
 _BURSTY = 0.35
 """Standard deviation over mean of the use from frame to frame."""
+_OWN = "schedtui-"
+"""Whoever measures is not what is measured."""
 _SHOWN, _SHOWN_MORE = 4, 12
 _CHANGED = 2.5
 """A figure that became so many times larger or smaller tells of another phase."""
@@ -198,6 +200,8 @@ def _groups(frames: Sequence[Frame]) -> tuple[Group, ...]:
     for frame in frames:
         for each in frame.waiters:
             name = _program(each.name, each.detail)
+            if name.startswith(_OWN):
+                continue
             waits[name] += each.wait_ms_per_s / len(frames)
             runs[name] += each.run_ms_per_s / len(frames)
             tasks[name].add(each.pid)

@@ -224,7 +224,7 @@ def _plan() -> Iterator[Tool[Bench, Any]]:
     )
 
 
-def search(bench: Bench, words: str, limit: int = 6) -> tuple[takes.Match, ...]:
+def search(bench: Bench, words: str, limit: int = 12) -> tuple[takes.Match, ...]:
     """The library's policies for such words. Raises MissingTool."""
     from schedtui.backend.library.search import Search
 
