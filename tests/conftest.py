@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -16,6 +17,10 @@ from schedtui.backend.model import Event, Frame
 
 OLDEST, DEFAULT, NEWEST = "6.16", "6.18", "7.3"
 SOURCES = Path(__file__).parent / "bpf"
+
+# How long an example takes depends on what else the computer does, and is no property of the program.
+hypothesis.settings.register_profile("any computer", deadline=None)
+hypothesis.settings.load_profile("any computer")
 
 
 def quiet(_stage: str, _seconds: float) -> None:
