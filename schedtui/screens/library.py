@@ -22,7 +22,7 @@ from textual.widgets import Input, OptionList
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
-from schedtui.backend.model import MachineInfo, Policy, Scheduler, Setting
+from schedtui.backend.model import MachineInfo, Policy, Report, Scheduler, Setting
 from schedtui.faults import write_log
 from schedtui.messages import PresetWanted, TuneWanted
 from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
@@ -191,7 +191,7 @@ class LibraryChoices:
             glyphs = choose_glyphs()
             sign, style = (glyphs.on, "$text-success") if known.fit else (glyphs.off, "$foreground 65%")
         else:
-            newest = newest_by_kernel([each for each in known.reports if not each.settings])
+            newest = newest_by_kernel([each for each in known.reports if tells_of_the_policy(each)])
             worst = max((each.verdict for each in newest), key=("pass", "warn", "fail").index, default=None)
             sign, style = badge(worst)
         return Entry(policy.name, policy.title, remark, group=group, sign=sign, sign_style=style)
@@ -366,6 +366,11 @@ def _legend() -> str:
 def group_of(policy: Policy) -> str:
     """The heading that it stands below: an external scheduler is one, whoever wrote the entry."""
     return "external" if policy.binary else policy.origin
+
+
+def tells_of_the_policy(report: Report) -> bool:
+    """Whether it says something of the policy as it ships: other settings and a quick pass do not."""
+    return not report.settings and (not report.quick or report.verdict == "fail")
 
 
 def _all_words(policy: Policy) -> str:

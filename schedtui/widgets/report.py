@@ -117,10 +117,11 @@ def outcome_lines(reports: Sequence[Report]) -> Content:
 
 
 def newest_by_kernel(reports: Sequence[Report]) -> list[Report]:
-    """Of ``reports`` (newest first) the newest for each kernel and each choice of settings."""
-    kept: dict[tuple[str, str], Report] = {}
+    """Of ``reports`` (newest first) the newest of each kind for each kernel and each choice of settings."""
+    kept: dict[tuple[str, str, bool], Report] = {}
     for report in reports:
-        kept.setdefault((report.kernel.btf_hash if report.kernel else "", _with_settings(report)), report)
+        kernel = report.kernel.btf_hash if report.kernel else ""
+        kept.setdefault((kernel, _with_settings(report), report.quick), report)
     return list(kept.values())
 
 
@@ -144,9 +145,10 @@ def _badge_line(report: Report) -> Content:
         "fail": f"failed{settings}: "
         + ", ".join(dict.fromkeys(f.rule for f in report.findings if f.severity == "error")),
     }[report.verdict]
-    quick = ", quick check only" if report.quick and report.verdict != "fail" else ""
+    if report.quick and report.verdict != "fail":
+        words = f"loads, and ran for a moment{settings}; not put under stress"
     on = time.strftime("%Y-%m-%d", time.localtime(report.made_at))
-    return Content.assemble((f"{sign} ", style), (f"{kernel}  ", "bold"), words + quick, (f"  {on}", MUTED))
+    return Content.assemble((f"{sign} ", style), (f"{kernel}  ", "bold"), words, (f"  {on}", MUTED))
 
 
 def _with_settings(report: Report) -> str:

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Report
+from schedtui.screens.checks import ChecksScreen
+from schedtui.screens.settings import SettingsScreen
 from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
 from tests.app.conftest import screen_text, until
-from tests.app.shelf import FAILED, PASSED, WARNED, shelf
+from tests.app.shelf import FAILED, NAMED, PASSED, WARNED, shelf
 from tests.recordings.pictures import Pictured
 
 pytestmark = pytest.mark.slow
@@ -139,6 +142,13 @@ def judged(report: Report) -> Callable[[Library], Screen[Any]]:
     return lambda library: VerifyScreen(library.policies["queue"], {}, report=report, verb="Apply")
 
 
+def set_up(library: Library) -> Screen[Any]:
+    """The settings of a policy that runs."""
+    policy = library.policies["brisk"]
+    policy = replace(policy, tunables=(*policy.tunables, NAMED))
+    return SettingsScreen(policy, {"boost": False}, running=True)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_library(looks_as_before: Take, size: tuple[int, int]) -> None:
     assert looks_as_before(Pictured("busy-4-eevdf", live=True), "l", size=size, words="not verified yet")
@@ -151,6 +161,23 @@ def test_an_external_scheduler_in_the_library(looks_as_before: Take) -> None:
 
 def test_the_source_of_a_policy(looks_as_before: Take) -> None:
     assert looks_as_before(Pictured("busy-4-eevdf", live=True), "l", "s", words="queue_enqueue")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_settings_of_a_policy(looks_as_before: Take, size: tuple[int, int]) -> None:
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, *"70", size=size, words="It takes 500", over=set_up)
+
+
+def test_the_checks_that_can_be_made(looks_as_before: Take) -> None:
+    kernels = [(Path(release), release) for release in ("6.18.15+deb13-amd64", "7.3.4+deb13-amd64")]
+
+    def over(_library: Library) -> Screen[Any]:
+        screen = ChecksScreen("Brisk")
+        screen.call_after_refresh(screen.post_message, ChecksScreen.KernelsFound(kernels))
+        return screen
+
+    assert looks_as_before(Pictured("busy-4-eevdf", live=True), words="All 2 kernels", over=over)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

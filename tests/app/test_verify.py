@@ -175,6 +175,12 @@ def test_what_is_far_is_told_in_minutes() -> None:
     assert [about(3), about(16.4), about(105)] == ["about 5 s", "about 15 s", "about 2 min"]
 
 
+def test_a_quick_check_is_no_proof_and_hides_none() -> None:
+    text = badge_lines([replace(PASSED, quick=True), PASSED]).plain
+    assert "loads, and ran for a moment; not put under stress" in text.splitlines()[0]
+    assert "proven" in text.splitlines()[1]
+
+
 def test_a_quick_report_claims_no_stress() -> None:
     assert "under stress: " in words_of(PASSED)
     assert "under stress: " not in words_of(replace(PASSED, quick=True))

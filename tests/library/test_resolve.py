@@ -86,7 +86,7 @@ def test_an_external_scheduler_that_is_not_installed_is_passed_over_and_named(
     proposal = resolve(external_first(tmp_path), "smooth")
     assert proposal.policy is not None
     assert proposal.policy.name == "plain"
-    assert proposal.reason == "It is there. (scx_toy is not installed: so plain.)"
+    assert proposal.reason.startswith("It is there. scx_toy would come first; it is not installed here, and")
 
 
 def test_an_external_scheduler_that_is_installed_is_passed_over_with_the_reason(
@@ -97,7 +97,8 @@ def test_an_external_scheduler_that_is_installed_is_passed_over_with_the_reason(
     program.write_text("#!/bin/sh\necho '      --fast'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    assert "does not start other programs" in resolve(external_first(tmp_path), "smooth").reason
+    reason = resolve(external_first(tmp_path), "smooth").reason
+    assert "scx_toy would come first and is installed, but schedtui does not start other programs" in reason
 
 
 def test_a_preset_that_only_others_serve_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
