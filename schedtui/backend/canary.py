@@ -416,7 +416,8 @@ def _resampled(slices: Sequence[_Slice], percentile: float | None) -> tuple[floa
 
     The circular block bootstrap (Politis and Romano, A circular block-resampling procedure for stationary data, 1992):
     blocks of slices that follow each other are drawn with replacement, so that what is alike stays together. With k
-    blocks the variance comes out (k - 1) / k too small, which is put right.
+    blocks the variance comes out (k - 1) / k too small, and by about correlation time / block length for what is alike
+    across a block's ends (Künsch 1989, for the mean); both are put right.
     """
     import numpy as np
 
@@ -429,20 +430,19 @@ def _resampled(slices: Sequence[_Slice], percentile: float | None) -> tuple[floa
         level = _percentiles(table.sum(axis=0, keepdims=True), percentile)
         longer = table[:, _bounds_us()[:slots] >= level].sum(axis=1)
         stray = longer - longer.sum() / table.sum() * table.sum(axis=1)
-    block = _block_length(stray)
+    time = _correlation_time(stray)
+    block = int(max(_SHORTEST_BLOCK, min(math.ceil(2 * time), len(slices) // 5)))
     blocks = math.ceil(len(slices) / block)
     starts = np.random.default_rng(1).integers(0, len(slices), (_REPLICATES, blocks))
     sums = np.concatenate([np.zeros((1, table.shape[1])), table, table[:block]]).cumsum(axis=0)
     drawn = (sums[starts + block] - sums[starts]).sum(axis=1)
     levels = (drawn[:, 0] + 0.5) / drawn[:, 1] if percentile is None else _percentiles(drawn, percentile)
     logs = np.log(np.maximum(levels, 1e-3))
-    return float(logs.var()) * blocks / max(1, blocks - 1), blocks
+    return float(logs.var()) * (1 + time / block) * blocks / max(1, blocks - 1), blocks
 
 
-def _block_length(stray: _Floats) -> int:
-    """How many slices hang together: twice the integrated autocorrelation time, a fifth of all slices at most."""
-    import numpy as np
-
+def _correlation_time(stray: _Floats) -> float:
+    """How many slices say as much as one independent one (the integrated autocorrelation time), at least 1."""
     centred = stray - stray.mean()
     power = float(centred @ centred)
     time = 1.0
@@ -451,7 +451,7 @@ def _block_length(stray: _Floats) -> int:
         if correlation <= 0:
             break
         time += 2 * correlation
-    return int(max(_SHORTEST_BLOCK, min(np.ceil(2 * time), len(centred) // 5)))
+    return time
 
 
 def _percentiles(counts: _Floats, percent: float) -> _Floats:
