@@ -21,6 +21,7 @@ from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
+from schedtui.commands.trust import trust
 from schedtui.commands.verify import verify
 from schedtui.console import (
     NOT_DONE,
@@ -362,6 +363,7 @@ def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
 
 
 cli.add_command(library)
+cli.add_command(trust)
 cli.add_command(model)
 
 

@@ -73,6 +73,14 @@ def remember_theme(name: str) -> None:
     _rewrite(change, "It lasts until you quit.")
 
 
+def asks_never() -> bool:
+    """Whether the user wants models to act without asking (``[trust] automatic``). Raises BadFile for a wrong value."""
+    value = read_table("trust").get("automatic", False)
+    if not isinstance(value, bool):
+        raise BadFile(f"In {config_file()}, automatic must be true or false.", "Mend the file, or delete that line.")
+    return value
+
+
 def _rewrite(change: Callable[[TOMLDocument], None], remedy: str) -> None:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
