@@ -11,27 +11,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Struct, field
 
 from schedtui.agent import summary
 from schedtui.agent.arguments import Tried
 from schedtui.agent.draft import Draft
-from schedtui.agent.events import Event, Question
+from schedtui.agent.events import Answered, Event, Question
 from schedtui.agent.mind import Stopped
 from schedtui.agent.trust import TrustLevel
-from schedtui.backend.deploy import Proposal
+from schedtui.backend.deploy import Deployer
 from schedtui.backend.errors import LabFailed, SchedtuiError
 from schedtui.backend.library.catalogue import Library, load_library
 from schedtui.backend.library.generated import Generated
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import (
-    Comparison,
     Deployment,
     Frame,
     MachineInfo,
-    Metric,
     Plan,
     Policy,
     Report,
@@ -135,38 +133,6 @@ class Subject(Struct, frozen=True, kw_only=True):
     """A version of it was checked already, so that another one is a repair."""
 
 
-class Deploying(Protocol):
-    """What a deployer does for the tools; see backend.deploy."""
-
-    def propose(self, proposal: Proposal, *, asked_by: str, request: int | None = None) -> Deployment:
-        """Begin a deployment."""
-        ...
-
-    def verified(self, deployment: Deployment, report: Report, obj: bytes) -> Deployment:
-        """The verifier passed it. Raises NotPermitted for a failed or a foreign report."""
-        ...
-
-    def canary(
-        self,
-        deployment: Deployment,
-        metric: Metric,
-        *,
-        seconds: float,
-        stop: threading.Event,
-        on_progress: Callable[[Comparison, Literal["before", "after"]], None],
-    ) -> Deployment:
-        """Try and measure it; ends in ``canary`` when a person has to decide, or ``reverted``."""
-        ...
-
-    def keep(self, deployment: Deployment) -> Deployment:
-        """It stays."""
-        ...
-
-    def revert(self, deployment: Deployment, reason: str) -> Deployment:
-        """It goes, for this reason."""
-        ...
-
-
 class Person(Protocol):
     """Whoever answers, and whoever is told: the engine."""
 
@@ -174,8 +140,8 @@ class Person(Protocol):
         """An event, now."""
         ...
 
-    def ask(self, question: Question) -> str:
-        """The id of the choice; the safe one when nobody answers. Raises Stopped."""
+    def ask(self, question: Question, over: Callable[[], bool] = lambda: False) -> Answered:
+        """The answer; the safe one when nobody gives any, or the question is ``over``. Raises Stopped."""
         ...
 
     def consent(self, needed: TrustLevel, question: Question) -> None:
@@ -196,7 +162,7 @@ class Bench:
         store: Store,
         folder: Path,
         mind_name: str,
-        deployer: Deploying,
+        deployer: Deployer,
         person: Person,
         stop: threading.Event,
         request_id: int | None = None,

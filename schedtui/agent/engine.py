@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from schedtui.agent import project, roles, toolset
 from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, PlanFacts, Tried
-from schedtui.agent.bench import Bench, Deploying, Request, Subject, Watch
+from schedtui.agent.bench import Bench, Request, Subject, Watch
 from schedtui.agent.budget import Budget, Limits
 from schedtui.agent.draft import Draft, name_for, write
 from schedtui.agent.events import (
@@ -43,11 +43,12 @@ from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox
 from schedtui.agent.trajectory import Trajectory
 from schedtui.agent.trust import TrustLevel
+from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
-from schedtui.backend.store import Store
+from schedtui.backend.store import Outcome, Store
 
 Consent = Literal["ask", "yes", "no"]
 """Who answers questions: a person; a setting that says yes; a setting that leaves everything as it is, save in the lab,
@@ -138,14 +139,14 @@ class Engine:
         info: MachineInfo,
         watch: Watch,
         mind: Mind,
-        deployer: Deploying,
+        deployer: Deployer,
         trust: Trusting,
         listen: Listen,
         store: Store | None = None,
         consent: Consent = "ask",
         limits: Limits | None = None,
         kernel: Path | None = None,
-        audit: Callable[[str, str, dict[str, object]], object] | None = None,
+        audit: Recorder | None = None,
     ) -> None:
         self._machine = machine
         self._info = info
@@ -423,7 +424,35 @@ class Engine:
         bench.rounds.append(tried)
         if tried.kept:
             self._kept = deployment
+        if deployment is not None:
+            self._try_to_keep(lambda: self._keep_outcome(deployment))
         return tried
+
+    def _keep_outcome(self, deployment: Deployment) -> None:
+        """What was measured, for the next time."""
+        compared = deployment.comparison
+        if compared is None or compared.before is None or compared.after is None:
+            return
+        self._store.add_outcome(
+            Outcome(
+                policy=deployment.policy,
+                metric=compared.metric.name,
+                before=compared.before,
+                after=compared.after,
+                better=compared.metric.better,
+                low_percent=compared.low_percent,
+                high_percent=compared.high_percent,
+                how="tested",
+                settings=deployment.settings,
+                machine=deployment.machine,
+                kernel=deployment.kernel,
+                cpus=len(self._info.cpus),
+                workload=self._workload().class_id,
+                seconds=compared.seconds,
+                request=deployment.request,
+                deployment=deployment.id,
+            )
+        )
 
     def _learn(self) -> None:
         """A mind that fails here takes nothing away from what was reached."""
@@ -449,7 +478,7 @@ class Engine:
         try:
             self._loop.run(role, messages, facts)
         except OverBudget as over:
-            if self.ask(_go_on(over)) != "continue":
+            if self.ask(_go_on(over)).choice != "continue":
                 raise
             self._budget.grant(self._limits)
             self._loop.run(role, messages, facts)
@@ -468,7 +497,7 @@ class Engine:
                 text=f"“{self._bench.request.words}” fits nothing that schedtui knows: {workload.sentence}",
                 choices=choices,
             )
-        )
+        ).choice
         if choice not in near:
             raise Declined(
                 "unknown",
@@ -486,26 +515,27 @@ class Engine:
 
     def tell(self, kind: type[Event], **fields: object) -> None:
         """See bench.Person."""
-        event = kind(at_s=time.monotonic() - self._began, **fields)
+        event = kind(at_s=self._now(), **fields)
         self._listen(event)  # type: ignore[arg-type]
 
-    def ask(self, question: Question) -> str:
+    def ask(self, question: Question, over: Callable[[], bool] = lambda: False) -> Answered:
         """See bench.Person."""
         self.tell(Asked, question=question)
-        choice, by = self._by_setting(question), "setting"
+        by: Literal["person", "setting", "countdown"] = "setting"
+        choice = self._by_setting(question)
         if not choice:
             with self._budget.waiting():
-                choice, by = self._by_person(question)
-        self.tell(Answered, question_id=question.id, choice=choice, by=by)
+                choice, by = self._by_person(question, over)
+        answered = Answered(at_s=self._now(), question_id=question.id, choice=choice, by=by)
+        self._listen(answered)
         self._record("answer", question=question.title, choice=choice, by=by)
-        return choice
+        return answered
 
     def consent(self, needed: TrustLevel, question: Question) -> None:
         """See bench.Person."""
         if self._trust.allows(self._mind.name, needed) and self._consent != "no":
             return
-        choice = self.ask(question)
-        if choice == "yes":
+        if self.ask(question).choice == "yes":
             return
         if self._consent == "no":
             raise Declined(
@@ -531,7 +561,7 @@ class Engine:
             return question.choices[0][0] if comparison and comparison.verdict == "better" else safe
         return safe
 
-    def _by_person(self, question: Question) -> tuple[str, str]:
+    def _by_person(self, question: Question, over: Callable[[], bool]) -> tuple[str, Literal["person", "countdown"]]:
         known = [id for id, _ in question.choices]
         deadline = time.monotonic() + question.countdown_s if question.countdown_s else None
         while True:
@@ -540,7 +570,7 @@ class Engine:
             try:
                 asked, choice = self._replies.get(timeout=_POLL_S)
             except queue.Empty:
-                if deadline is not None and time.monotonic() >= deadline:
+                if over() or (deadline is not None and time.monotonic() >= deadline):
                     return known[-1], "countdown"
                 continue
             if asked == question.id and choice in known:
@@ -587,7 +617,7 @@ class Engine:
                     input_tokens=usage.input_tokens,
                     output_tokens=usage.output_tokens,
                     dollars=usage.dollars,
-                    seconds=time.monotonic() - self._began,
+                    seconds=self._now(),
                 )
             )
         deployment = self._kept or bench.deployment
@@ -624,9 +654,12 @@ class Engine:
         except SchedtuiError as error:
             self.tell(Warned, text=error.message)
 
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
     def _record(self, act: str, **details: object) -> None:
         if self._audit is not None:
-            self._audit(self._mind.name, act, {"request": self._bench.request_id, **details})
+            self._audit.append(self._mind.name, act, {"request": self._bench.request_id, **details})
 
     def _workload(self) -> Workload:
         workload = self._bench.workload

@@ -558,17 +558,8 @@ def _verify(bench: Bench, _given: takes.Verify) -> Result:
 
 def prove(bench: Bench) -> Report:
     """Let the verifier judge the subject, and keep a draft that passed. Raises what the verifier does, and Stopped."""
-    from schedtui.backend.verifier.verify import verify
-
     subject = _subject(bench)
-    (report,) = verify(
-        Path(subject.policy.source),
-        kernels=(bench.kernel,),
-        settings=subject.settings,
-        quick=bench.request.quick,
-        progress=_progress(bench),
-        policy=subject.policy,
-    )
+    report = _known_report(bench, subject) or _fresh_report(bench, subject)
     bench.check_stop()
     obj = b"" if report.verdict == "fail" else compiled(subject.policy)
     if obj and hashlib.sha256(obj).hexdigest() != report.digest:
@@ -577,6 +568,39 @@ def prove(bench: Bench) -> Report:
     bench.person.tell(Proven, report=report)
     if obj and subject.draft is not None:
         _keep_draft(bench, report)
+    return report
+
+
+def _known_report(bench: Bench, subject: Subject) -> Report | None:
+    """One that is kept already, for this kernel: no guest is needed then. What runs nothing is looked at anew."""
+    from schedtui.backend.verifier import reports
+    from schedtui.backend.verifier.verify import static_stages
+
+    kernel = bench.info.kernel_id
+    if kernel is None:
+        return None
+    stages, obj = static_stages(Path(subject.policy.source), subject.policy, _progress(bench))
+    if obj is None or stages[-1].verdict == "fail":
+        return None
+    digest = hashlib.sha256(obj).hexdigest()
+    known = reports.find(digest, subject.settings, kernel, quick=bench.request.quick)
+    if known is None:
+        return None
+    stages = (*stages, known.stages[-1])
+    return replace(known, stages=stages, verdict=worst(each.verdict for each in stages))
+
+
+def _fresh_report(bench: Bench, subject: Subject) -> Report:
+    from schedtui.backend.verifier.verify import verify
+
+    (report,) = verify(
+        Path(subject.policy.source),
+        kernels=(bench.kernel,),
+        settings=subject.settings,
+        quick=bench.request.quick,
+        progress=_progress(bench),
+        policy=subject.policy,
+    )
     return report
 
 
@@ -687,20 +711,19 @@ def trial(bench: Bench) -> Comparison | None:
     _check_proven(subject)
     assert subject.report is not None
     assert workload is not None
-    deployer = bench.deployer
     proposal = Proposal(
         policy=subject.policy,
         settings=subject.settings,
         preset=None,
         reason=bench.plan.reason if bench.plan else "",
     )
-    deployment = deployer.propose(proposal, asked_by=bench.mind_name, request=bench.request_id)
+    deployment = bench.deployer.propose(proposal, asked_by=bench.mind_name, request=bench.request_id)
     bench.deployment = deployment
     try:
-        deployment = _now(bench, deployer.verified(deployment, subject.report, subject.obj))
+        deployment = _now(bench, bench.deployer.verified(deployment, subject.report, subject.obj))
         deployment = _now(
             bench,
-            deployer.canary(
+            bench.deployer.canary(
                 deployment,
                 workload.metric,
                 seconds=bench.request.canary_s,
@@ -712,9 +735,9 @@ def trial(bench: Bench) -> Comparison | None:
             bench.person.tell(Measured, comparison=deployment.comparison, side="after", final=True)
         bench.check_stop()
         if deployment.state == "canary":
-            deployment = _now(bench, _decided(bench))
+            deployment = _now(bench, _decided(bench, deployment))
     except BaseException as error:
-        take_away(bench, str(error) if isinstance(error, SchedtuiError) else "The program was ended.")
+        take_away(bench, error.message if isinstance(error, SchedtuiError) else "The program was ended.")
         raise
     return deployment.comparison
 
@@ -726,12 +749,10 @@ def _now(bench: Bench, deployment: Deployment) -> Deployment:
     return deployment
 
 
-def _decided(bench: Bench) -> Deployment:
-    """Kept, if whoever decides says so."""
-    deployment = bench.deployment
-    assert deployment is not None
+def _decided(bench: Bench, deployment: Deployment) -> Deployment:
+    """Kept, if whoever decides says so; what went wrong meanwhile has decided already."""
     comparison = deployment.comparison
-    choice = bench.person.ask(
+    answered = bench.person.ask(
         Question(
             id=f"keep-{deployment.id}",
             kind="keep",
@@ -741,20 +762,25 @@ def _decided(bench: Bench) -> Deployment:
             countdown_s=KEEP_COUNTDOWN_S,
             policy=deployment.policy,
             settings=deployment.settings,
-        )
+        ),
+        over=lambda: bench.deployer.current(deployment).state != "canary",
     )
-    if choice == "keep":
-        return bench.deployer.keep(deployment)
-    return bench.deployer.revert(deployment, "It was not kept.")
+    current = bench.deployer.current(deployment)
+    if current.state != "canary":
+        return current
+    if answered.choice == "keep":
+        return bench.deployer.keep(current, by=answered.by)
+    return bench.deployer.revert(current, "It was not kept.", by=answered.by)
 
 
 def take_away(bench: Bench, reason: str) -> None:
     """Whatever went wrong in between, nothing stays that nobody decided on."""
-    deployment = bench.deployment
-    if deployment is None or deployment.state in ("kept", "reverted"):
+    if bench.deployment is None:
         return
-    with contextlib.suppress(SchedtuiError):
-        _now(bench, bench.deployer.revert(deployment, reason))
+    current = bench.deployer.current(bench.deployment)
+    if current.state not in ("kept", "reverted"):
+        with contextlib.suppress(SchedtuiError):
+            _now(bench, bench.deployer.revert(current, reason))
 
 
 def _give_up(bench: Bench, given: takes.GiveUp) -> Result:

@@ -1,188 +1,118 @@
-"""Minds that say what a test tells them to, and a small toolbox: everything else in the loop's tests is real."""
+"""Minds for tests: deterministic, and able to use only what stands in the messages that they were given."""
 
 from __future__ import annotations
 
-import queue
+import json
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Annotated
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
-from msgspec import Meta, Struct
+from schedtui.agent.mind import Call, Message, Reply, RoleName, Turn, Usage
 
-from schedtui.agent.budget import Budget
-from schedtui.agent.events import AnyEvent
-from schedtui.agent.loop import Loop
-from schedtui.agent.masking import Masker
-from schedtui.agent.mind import Call, Message, Reply, Turn, Usage
-from schedtui.agent.tools import Arguments, Result, Tool, Toolbox
-from schedtui.agent.trajectory import Trajectory
-from schedtui.backend.errors import NotPermitted
-
-USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, dollars=0.001, seconds=0.1)
+Step = Callable[["Heard"], "list[Call]"]
 
 
-def calling(tool: str, arguments: str | dict[str, object] = "{}", call_id: str = "c1") -> Message:
-    """An answer that calls one tool."""
-    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    return Message(role="assistant", calls=(Call(id=call_id, tool=tool, arguments=text),))
+class Heard:
+    """What a mind was told: it finds in there what it needs, or the story fails."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.text = "\n".join(each.text for each in turn.messages)
+        self.last = turn.messages[-1].text
+
+    def __contains__(self, words: str) -> bool:
+        return words in self.text
+
+    def needs(self, *words: str) -> None:
+        """Each of them must have been told."""
+        missing = [each for each in words if each not in self.text]
+        assert not missing, f"{self.turn.role} was not told {missing}, only:\n{self.text}"
 
 
-def saying(text: str) -> Message:
-    """An answer in prose alone."""
-    return Message(role="assistant", text=text)
+def call(tool: str, **arguments: Any) -> Call:
+    """A call of a tool."""
+    return Call(id=f"call-{tool}", tool=tool, arguments=json.dumps(arguments))
 
 
-class ScriptedMind:
-    """Gives these answers in turn, the last one for ever, and keeps what it was asked."""
+class Scripted:
+    """Answers each role's turns one after the other with what its steps make of what was heard.
 
-    def __init__(self, answers: Iterable[Message], *, needs_network: bool = True, usage: Usage = USAGE) -> None:
-        self.name = "scripted"
-        self.needs_network = needs_network
+    A step that raises is a failed test: it is kept in ``failed`` and raised again by ``check``.
+    """
+
+    needs_network = True
+    name = "scripted/model"
+
+    def __init__(self, **steps: list[Step]) -> None:
+        self._steps: dict[str, list[Step]] = {role: list(each) for role, each in steps.items()}
         self.turns: list[Turn] = []
-        self._answers = list(answers)
-        self._usage = usage
+        self.failed: list[BaseException] = []
+        self.by_role: dict[RoleName, int] = defaultdict(int)
 
     def answer(self, turn: Turn, on_text: Callable[[str], None], stop: threading.Event) -> Reply:
-        """The next one."""
+        """See Mind."""
         self.turns.append(turn)
-        message = self._answers[min(len(self.turns), len(self._answers)) - 1]
-        if message.text:
-            on_text(message.text)
-        return Reply(message=message, usage=self._usage)
-
-
-class Bench:
-    """What the tools of these tests touch."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.allowed = True
-        self.says = "nothing"
-
-
-class Nothing(Arguments, frozen=True, kw_only=True):
-    """No arguments."""
-
-
-class Load(Arguments, frozen=True, kw_only=True):
-    """Which policy, and how."""
-
-    policy: Annotated[str, Meta(description="Its name.", max_length=40)]
-    slice_us: Annotated[int, Meta(ge=100, le=10_000)] = 1000
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """A part of a machine."""
-
-    cpu: int
-
-
-class Finish(Arguments, frozen=True, kw_only=True):
-    """What came out."""
-
-    words: str
-    places: tuple[Place, ...] = ()
-
-
-def _look(bench: Bench, _arguments: Nothing) -> Result:
-    bench.done.append("look")
-    return Result(text=bench.says, facts={"says": bench.says})
-
-
-def _load(bench: Bench, arguments: Load) -> Result:
-    bench.done.append(f"load {arguments.policy}")
-    return Result(text=f"{arguments.policy} runs")
-
-
-def _may_load(bench: Bench, _arguments: Load) -> None:
-    if not bench.allowed:
-        raise NotPermitted("The person says no.")
-
-
-def _finish(bench: Bench, arguments: Finish) -> Result:
-    bench.done.append("finish")
-    return Result(text=arguments.words)
-
-
-def tools() -> list[Tool[Bench, Nothing] | Tool[Bench, Load] | Tool[Bench, Finish]]:
-    """Look (every role), load (execute), finish (observe and execute)."""
-    from schedtui.agent.trust import TrustLevel
-
-    every = frozenset(("observe", "plan", "execute", "learn"))
-    return [
-        Tool(
-            name="look",
-            description="Looks at the machine.",
-            arguments=Nothing,
-            run=_look,
-            title=lambda _: "Looks at the machine",
-            roles=every,
-        ),
-        Tool(
-            name="load",
-            description="Loads a policy.",
-            arguments=Load,
-            run=_load,
-            title=lambda arguments: f"Loads {arguments.policy}",
-            roles=frozenset(("execute",)),
-            cost_s=20,
-            needs=TrustLevel.LIBRARY,
-            permit=_may_load,
-            read_only=False,
-            destructive=True,
-        ),
-        Tool(
-            name="finish",
-            description="Ends the work.",
-            arguments=Finish,
-            run=_finish,
-            title=lambda _: "Is done",
-            roles=every,
-            ends=True,
-        ),
-    ]
-
-
-class Setting:
-    """A loop with a scripted mind, in a folder of its own."""
-
-    def __init__(
-        self,
-        folder: Path,
-        answers: Iterable[Message] = (),
-        *,
-        mind: ScriptedMind | None = None,
-        budget: Budget | None = None,
-        masker: Masker | None = None,
-    ) -> None:
-        self.mind = mind or ScriptedMind(answers)
-        self.bench = Bench()
-        self.events: list[AnyEvent] = []
-        self.stop = threading.Event()
-        self.steering: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.budget = budget or Budget()
-        masker = masker or Masker(identity=True)
-        self.trajectory = Trajectory(
-            "make it smooth", self.mind.name, masker, leaves_computer=True, path=folder / "trajectory.json"
-        )
-        self.loop = Loop(
-            mind=self.mind,
-            toolbox=Toolbox(tools()),
-            bench=self.bench,
-            budget=self.budget,
-            trajectory=self.trajectory,
-            masker=masker,
-            listen=self.trajectory.listening(self.events.append),
-            stop=self.stop,
-            steering=self.steering,
+        self.by_role[turn.role] += 1
+        try:
+            left = self._steps.get(turn.role, [])
+            assert left, f"{turn.role} was asked once more:\n{Heard(turn).last}"
+            calls = left.pop(0)(Heard(turn))
+        except BaseException as error:
+            self.failed.append(error)
+            raise
+        tokens = sum(len(each.text) + sum(len(call.arguments) for call in each.calls) for each in turn.messages) // 4
+        told = sum(len(json.dumps(each.schema)) + len(each.description) for each in turn.tools) // 4
+        written = sum(len(each.arguments) for each in calls) // 4 + 10
+        return Reply(
+            message=Message(role="assistant", calls=tuple(calls)),
+            usage=Usage(calls=1, input_tokens=tokens + told, output_tokens=written, dollars=0.001),
         )
 
-    def told(self) -> list[str]:
-        """The texts of the last question."""
-        return [each.text for each in self.mind.turns[-1].messages]
+    def check(self) -> None:
+        """Raises what went wrong in a step, and when a step was not reached."""
+        for each in self.failed:
+            raise each
+        left = {role: len(steps) for role, steps in self._steps.items() if steps}
+        assert not left, f"never asked: {left}"
 
 
-OPENING = (Message(role="system", text="You look after a scheduler."), Message(role="user", text="Make it smooth."))
-DONE = calling("finish", {"words": "smooth"})
+def workload(class_id: str = "gaming", metric: str = "wakeup_p99_us", **more: Any) -> Step:
+    """Observe's answer."""
+
+    def step(heard: Heard) -> list[Call]:
+        heard.needs(class_id)
+        given = {"sentence": "A game beside busy work.", "class_id": class_id, "confidence": 0.8, "metric": metric}
+        return [call("submit_workload", **given, evidence=["their words"], **more)]
+
+    return step
+
+
+def plan(policy: str, mode: str = "configure", **more: Any) -> Step:
+    """Plan's answer; the policy must have been told of."""
+
+    def step(heard: Heard) -> list[Call]:
+        if mode != "create":
+            heard.needs(policy)
+        given = {"mode": mode, "policy": policy, "reason": "It fits.", "expected": "Shorter waits.", **more}
+        return [call("submit_plan", **given)]
+
+    return step
+
+
+def verify(heard: Heard) -> list[Call]:
+    """Execute's first act for a plan that configures."""
+    heard.needs("The plan:")
+    return [call("verify")]
+
+
+def canary(heard: Heard) -> list[Call]:
+    """After the verifier passed it."""
+    assert "Now canary" in heard.last, heard.last
+    return [call("canary")]
+
+
+def finish(heard: Heard) -> list[Call]:
+    """Learn's last act."""
+    heard.needs("Now runs:")
+    return [call("finish", text="It was tried.")]
