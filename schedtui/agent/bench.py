@@ -144,8 +144,8 @@ class Person(Protocol):
         """The answer; the safe one when nobody gives any, or the question is ``over``. Raises Stopped."""
         ...
 
-    def consent(self, needed: TrustLevel, question: Question) -> None:
-        """Whether it may be tried, by trust, by a setting or by a person. Raises NotPermitted, Stopped."""
+    def consent(self, needed: TrustLevel, question: Question) -> bool:
+        """It may be tried, by trust or a setting (False), or because a person said so (True). Raises Stopped."""
         ...
 
 
@@ -194,6 +194,11 @@ class Bench:
         self.repairs_left = 0
         self.deployment: Deployment | None = None
         """The last that was begun."""
+        self.needed = TrustLevel.PROPOSE
+        self.agreed = False
+        """A person said that it may be tried."""
+        self.fault = False
+        """The canary took it away: it was worse, or something went wrong."""
         self.gave_up = ""
         self.finished = ""
         """What learn tells the person."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,7 +42,8 @@ from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName,
 from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox
 from schedtui.agent.trajectory import Trajectory
-from schedtui.agent.trust import TrustLevel
+from schedtui.agent.trust import Allowed, Refused, Trust, TrustLevel
+from schedtui.agent.trust import Outcome as TrustOutcome
 from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES
@@ -88,18 +89,6 @@ class Declined(Stopped):
         self.state: EndState = state
 
 
-class Trusting(Protocol):
-    """Who may try what without being asked; see trust.py."""
-
-    def allows(self, mind: str, needed: TrustLevel) -> bool:
-        """Whether no person has to be asked."""
-        ...
-
-    def in_words(self, mind: str) -> str:
-        """How far a mind is trusted, in a sentence."""
-        ...
-
-
 class Story(Struct, frozen=True, kw_only=True):
     """What came of a request."""
 
@@ -140,7 +129,7 @@ class Engine:
         watch: Watch,
         mind: Mind,
         deployer: Deployer,
-        trust: Trusting,
+        trust: Trust | None = None,
         listen: Listen,
         store: Store | None = None,
         consent: Consent = "ask",
@@ -153,7 +142,7 @@ class Engine:
         self._watch = watch
         self._mind = mind
         self._deployer = deployer
-        self._trust = trust
+        self._trust = trust or Trust(mind.name, automatic=consent == "yes")
         self._store = store or Store()
         self._consent: Consent = consent
         self._limits = limits or Limits()
@@ -290,8 +279,9 @@ class Engine:
         self._try_to_keep(lambda: self._store.add_workload(workload, request=bench.request_id))
 
     def _rounds(self) -> None:
-        """Plans are tried while they improve; one that fails leaves the place to its fallback."""
+        """Plans are tried while they improve; one that fails leaves the place to its fallback or to what was better."""
         bench = self._bench
+        best: Subject | None = None
         while len(bench.rounds) < bench.request.rounds:
             if bench.rounds:
                 self._observe_again_if_changed()
@@ -299,10 +289,21 @@ class Engine:
             if plan is None:
                 return
             tried = self._execute(plan)
-            if _failed(tried) and plan.fallback not in ("", tried.policy):
+            if _failed(tried) and best is None and plan.fallback not in ("", tried.policy):
                 tried = self._fall_back(plan)
             if not tried.kept:
+                if best is not None and bench.deployment is not None:
+                    self._bring_back(best)
                 return
+            best = bench.subject
+
+    def _bring_back(self, best: Subject) -> None:
+        """What was kept before a round that did not improve on it, and that the round's trial took away."""
+        self.tell(Progressed, text=f"{best.policy.name} was better, so it is brought back.")
+        self._bench.subject = best
+        toolset.trial(self._bench, decided=True)
+        deployment = self._bench.deployment
+        self._kept = deployment if deployment and deployment.state == "kept" else None
 
     def _observe_again_if_changed(self) -> None:
         before = self._bench.summary
@@ -327,7 +328,7 @@ class Engine:
             outcomes=toolset.outcomes_for(bench, workload.class_id),
             notes=toolset.learned(bench, class_id=workload.class_id),
             rounds=tuple(bench.rounds),
-            allowed=self._trust.in_words(self._mind.name),
+            allowed=f"Without asking a person you may {self._trust.level.words}.",
         )
         self._run("plan", roles.plan(facts), facts)
         return bench.plan
@@ -426,7 +427,15 @@ class Engine:
             self._kept = deployment
         if deployment is not None:
             self._try_to_keep(lambda: self._keep_outcome(deployment))
+            self._try_to_keep(lambda: self._judge(deployment))
         return tried
+
+    def _judge(self, deployment: Deployment) -> None:
+        """What it says of the mind that chose it."""
+        outcome: TrustOutcome = "kept" if deployment.state == "kept" else "reverted" if self._bench.fault else "unkept"
+        changed = self._trust.note(self._bench.needed, outcome, asked=self._bench.agreed)
+        if changed:
+            self.tell(Progressed, text=changed)
 
     def _keep_outcome(self, deployment: Deployment) -> None:
         """What was measured, for the next time."""
@@ -531,20 +540,20 @@ class Engine:
         self._record("answer", question=question.title, choice=choice, by=by)
         return answered
 
-    def consent(self, needed: TrustLevel, question: Question) -> None:
+    def consent(self, needed: TrustLevel, question: Question) -> bool:
         """See bench.Person."""
-        if self._trust.allows(self._mind.name, needed) and self._consent != "no":
-            return
+        may = self._trust.may(needed, attended=self._consent == "ask")
+        if isinstance(may, Allowed) and not (self._consent == "no" and self._info.kind == "host"):
+            return False
         if self.ask(question).choice == "yes":
-            return
-        if self._consent == "no":
-            raise Declined(
-                "proposed",
-                f"{question.policy} was proven, and not tried: nobody said yes.",
-                "Say it again with --yes, and it is tried, measured, and kept only when it is better.",
-            )
+            return self._consent == "ask"
+        if self._consent == "ask":
+            raise Declined("refused", f"{question.policy} was not tried, as you said.", "Its proof is kept.")
+        why = may.reason if isinstance(may, Refused) else "Nobody said yes."
         raise Declined(
-            "refused", f"{question.policy} was not tried, as you said.", "It is verified, and in the library."
+            "proposed",
+            f"{question.policy} was proven, and not tried. {why}",
+            "Say it again with --yes: then it is tried, measured, and kept only when it is better.",
         )
 
     def _by_setting(self, question: Question) -> str:
@@ -580,7 +589,7 @@ class Engine:
 
     def _state_or(self, otherwise: EndState) -> EndState:
         """What was kept stays kept, however the request went on."""
-        if self._kept is not None:
+        if self._kept is not None and self._deployer.current(self._kept).state == "kept":
             return "kept"
         if otherwise == "failed" and any(each.comparison for each in self._bench.rounds):
             return "reverted"
@@ -621,6 +630,7 @@ class Engine:
                 )
             )
         deployment = self._kept or bench.deployment
+        deployment = self._deployer.current(deployment) if deployment else None
         return Story(
             request=bench.request,
             id=bench.request_id,

@@ -22,7 +22,7 @@ from schedtui.agent.draft import Draft
 from schedtui.agent.events import Deployed, Learned, Measured, Observed, Planned, Progressed, Proven, Question
 from schedtui.agent.mind import RoleName
 from schedtui.agent.tools import Arguments, Result, Tool, shown
-from schedtui.agent.trust import TrustLevel
+from schedtui.agent.trust import needed_for
 from schedtui.backend.deploy import Proposal, compiled
 from schedtui.backend.errors import BadFile, NotPermitted, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES, check_settings
@@ -48,7 +48,6 @@ _MOST_TREES, _MORE_TREES = 8, 20
 _MOST_FINDINGS = 4
 _DETAIL_LINES = 8
 _MOST_OUTCOMES = 12
-_NEAR_DEFAULT = 0.2
 _NOTES_PER_REQUEST = 3
 _Takes = TypeVar("_Takes", bound=Arguments)
 
@@ -626,7 +625,8 @@ def permit_canary(bench: Bench, _given: takes.Canary | None = None) -> None:
         raise NotPermitted(
             bench.info.reason or "No scheduler can be loaded here.", "It was verified; it can be tried in the lab."
         )
-    bench.person.consent(needed_trust(bench, subject), _may_it_be_tried(bench, subject))
+    bench.needed = needed_for(subject.policy, subject.settings, running=bench.machine.scheduler().policy)
+    bench.agreed = bench.person.consent(bench.needed, _may_it_be_tried(bench, subject))
 
 
 def _check_proven(subject: Subject) -> None:
@@ -639,27 +639,6 @@ def _check_proven(subject: Subject) -> None:
     same = hashlib.sha256(subject.obj).hexdigest() == report.digest and subject.settings == report.settings
     if not same:
         raise NotPermitted("What was verified is not what would be tried.", "Call verify again.")
-
-
-def needed_trust(bench: Bench, subject: Subject) -> TrustLevel:
-    """How far a mind must be trusted to try this without asking."""
-    if subject.policy.origin == "generated":
-        return TrustLevel.GENERATED
-    running = bench.machine.scheduler()
-    if running.policy == subject.policy.name and _near_defaults(subject):
-        return TrustLevel.TUNE
-    return TrustLevel.LIBRARY
-
-
-def _near_defaults(subject: Subject) -> bool:
-    defaults = {each.name: each.default for each in subject.policy.tunables}
-    for name, value in subject.settings.items():
-        default = defaults[name]
-        if isinstance(value, bool | str) or not isinstance(default, int):
-            return False
-        if abs(value - default) > _NEAR_DEFAULT * abs(default):
-            return False
-    return True
 
 
 def _may_it_be_tried(bench: Bench, subject: Subject) -> Question:
@@ -702,10 +681,11 @@ def _canary(bench: Bench, _given: takes.Canary) -> Result:
     )
 
 
-def trial(bench: Bench) -> Comparison | None:
+def trial(bench: Bench, *, decided: bool = False) -> Comparison | None:
     """Deploy the subject for a canary; a person, a setting or the countdown decides. Raises what the machine does.
 
-    Whatever ends it early, the deployment is kept or reverted in the end.
+    ``decided``: it was kept before, and stays unless it is worse now. Whatever ends it early, the deployment is kept or
+    reverted in the end.
     """
     subject, workload = _subject(bench), bench.workload
     _check_proven(subject)
@@ -718,7 +698,7 @@ def trial(bench: Bench) -> Comparison | None:
         reason=bench.plan.reason if bench.plan else "",
     )
     deployment = bench.deployer.propose(proposal, asked_by=bench.mind_name, request=bench.request_id)
-    bench.deployment = deployment
+    bench.deployment, bench.fault = deployment, False
     try:
         deployment = _now(bench, bench.deployer.verified(deployment, subject.report, subject.obj))
         deployment = _now(
@@ -734,8 +714,10 @@ def trial(bench: Bench) -> Comparison | None:
         if deployment.comparison:
             bench.person.tell(Measured, comparison=deployment.comparison, side="after", final=True)
         bench.check_stop()
+        bench.fault = deployment.state == "reverted"
         if deployment.state == "canary":
-            deployment = _now(bench, _decided(bench, deployment))
+            kept = bench.deployer.keep(deployment, by="setting") if decided else _decided(bench, deployment)
+            deployment = _now(bench, kept)
     except BaseException as error:
         take_away(bench, error.message if isinstance(error, SchedtuiError) else "The program was ended.")
         raise
