@@ -15,7 +15,7 @@ from schedtui.agent.loop import CALLS_IN_A_REPLY, CORRECTIONS, Misbehaved
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Call, Message, MindFailed, OverBudget, Reply, Stopped, Turn, Usage
 from schedtui.agent.trajectory import read
-from tests.agent.scripted import DONE, OPENING, USAGE, ScriptedMind, Setting, calling, saying
+from tests.agent.small_loop import DONE, OPENING, USAGE, ScriptedMind, Setting, calling, saying
 
 
 def test_a_role_ends_with_the_tool_that_ends_it(tmp_path: Path) -> None:
