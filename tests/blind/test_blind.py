@@ -21,8 +21,8 @@ TOLD: dict[str, Verdict] = {
     "comeback": "fail",
     "handoff": "warn",
     "homebase": "fail",
-    "ledger": "warn",
-    "slots": "pass",
+    "ledger": "fail",
+    "slots": "fail",
 }
 """The mildest verdict that is still no step back."""
 ORDER = ("pass", "warn", "fail")

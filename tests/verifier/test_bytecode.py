@@ -38,6 +38,11 @@ SCX_OPS_DEFINE(policy_ops, .enqueue = (void *)policy_enqueue, .dispatch = (void 
 TASKS = "struct known { u64 vtime; u64 began; u32 level; };\nTASK_STATE(tasks, struct known);"
 MAKES_STATE = "return new_task_state(&tasks, p) ? 0 : -ENOMEM;"
 STATE = "struct known *state = task_state(&tasks, p); "
+ACCOUNTS = (
+    "struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8192); __type(key, u32); __type(value, u64); } "
+    'accounts SEC(".maps");'
+)
+FORGETS = "u32 pid = p->pid; bpf_map_delete_elem(&accounts, &pid);"
 WAITING = (
     'struct { __uint(type, BPF_MAP_TYPE_QUEUE); __uint(max_entries, 64); __type(value, s32); } waiting SEC(".maps");'
 )
@@ -93,6 +98,42 @@ BROKEN: dict[str, tuple[str, dict[str, str]]] = {
         {
             "state": "const volatile u64 slice_ms = 120000;",
             "enqueue": "scx_bpf_dsq_insert(p, 1, slice_ms * NSEC_PER_MSEC, enq_flags);",
+        },
+    ),
+    "an endless slice that only some tasks interrupt": (
+        "endless-slice",
+        {
+            "enqueue": "scx_bpf_dsq_insert(p, 1, SCX_SLICE_INF, enq_flags); if (p->scx.weight > 100) "
+            "scx_bpf_kick_cpu(scx_bpf_task_cpu(p), SCX_KICK_PREEMPT);",
+        },
+    ),
+    "a task moved into a queue that is not there": (
+        "dsq-not-created",
+        {
+            "dispatch": "struct task_struct *p; bpf_for_each(scx_dsq, p, 1, 0) { "
+            f"scx_bpf_dsq_move(BPF_FOR_EACH_ITER, p, SCX_DSQ_LOCAL + 77, 0); break; }} {DRAIN}",
+        },
+    ),
+    "a CPU that no computer has": (
+        "dsq-not-created",
+        {
+            "enqueue": "if (p->nr_cpus_allowed == 1) scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL_ON | 99999, SCX_SLICE_DFL, "
+            f"enq_flags); else {INSERT}",
+        },
+    ),
+    "a table of tasks that only grows": (
+        "table-fills-up",
+        {
+            "state": ACCOUNTS,
+            "init_task": "u32 pid = p->pid; u64 none = 0; return bpf_map_update_elem(&accounts, &pid, &none, 0);",
+        },
+    ),
+    "accounts by the last digits of a process id": (
+        "tasks-mixed-up",
+        {
+            "state": "u64 used[64];",
+            "enqueue": "scx_bpf_dsq_insert_vtime(p, 1, SCX_SLICE_DFL, used[p->pid & 63], enq_flags);",
+            "stopping": "used[p->pid & 63] += SCX_SLICE_DFL - p->scx.slice;",
         },
     ),
     "one queue strictly before the other": (
@@ -175,6 +216,30 @@ SOUND: dict[str, dict[str, str]] = {
     "an endless slice that a tick ends": {
         "enqueue": "scx_bpf_dsq_insert(p, 1, SCX_SLICE_INF, enq_flags);",
         "tick": "if (scx_bpf_dsq_nr_queued(1)) scx_bpf_task_set_slice(p, 0);",
+    },
+    "a table of tasks from which they are struck out": {
+        "state": ACCOUNTS,
+        "init_task": "u32 pid = p->pid; u64 none = 0; return bpf_map_update_elem(&accounts, &pid, &none, 0);",
+        "stopping": FORGETS,
+    },
+    "a table of tasks that forgets the oldest": {
+        "state": ACCOUNTS.replace("TYPE_HASH", "TYPE_LRU_HASH"),
+        "init_task": "u32 pid = p->pid; u64 none = 0; return bpf_map_update_elem(&accounts, &pid, &none, 0);",
+    },
+    "a count by the last digits that decides nothing": {
+        "state": "u64 seen[64];",
+        "enqueue": f"seen[p->pid & 63]++; {INSERT}",
+    },
+    "a clock of each of several queues, chosen by process id": {
+        "state": "u64 clocks[4];",
+        "enqueue": "u32 nr = p->pid & 3; scx_bpf_dsq_insert_vtime(p, nr, SCX_SLICE_DFL, clocks[nr], enq_flags); "
+        "clocks[nr] += SCX_SLICE_DFL - p->scx.slice;",
+        "init": FOR_EACH_CPU.replace("scx_bpf_nr_cpu_ids()", "4"),
+        "dispatch": "static u32 turn; int i; bpf_for(i, 0, 4) { if (scx_bpf_dsq_move_to_local(++turn & 3)) return; }",
+    },
+    "an endless slice that whoever is queued interrupts, threads of one CPU aside": {
+        "enqueue": "scx_bpf_dsq_insert(p, 1, SCX_SLICE_INF, enq_flags); if (!is_percpu_kthread(p)) "
+        "scx_bpf_kick_cpu(scx_bpf_task_cpu(p), SCX_KICK_PREEMPT);",
     },
     "a slice that keeps what is left": {"enqueue": "scx_bpf_dsq_insert(p, 1, 0, enq_flags);"},
     "two queues that take turns": {

@@ -153,6 +153,17 @@ RULES: dict[str, Rule] = {
         "Looks up what it never wrote down",
         "A policy that knows nothing of its tasks treats all of them as the exception.",
     ),
+    "table-fills-up": Rule(
+        "bytecode",
+        "Never strikes a task out of its table",
+        "When the table is full, the policy knows nothing of whatever is started then, and treats it in a way that no "
+        "proof has seen.",
+    ),
+    "tasks-mixed-up": Rule(
+        "bytecode",
+        "Takes several tasks for one",
+        "What a policy counts for a task must be that task's own; else it pays for what others use.",
+    ),
     "dsq-not-created": Rule(
         "bytecode",
         "Uses a queue that does not exist",

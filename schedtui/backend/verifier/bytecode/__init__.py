@@ -17,7 +17,10 @@ from schedtui.backend.verifier.elf import ObjectFile
 
 _RULES = (tasks.judge, queues.judge, fairness.judge, times.judge)
 _MOST_FINDINGS = 24
-_NEED_ALL_WAYS = ("dsq-not-created", "dsq-never-drained", "endless-slice", "vtime-never-charged", "stranded-on-cpu")
+_NEED_ALL_WAYS = (
+    *("dsq-not-created", "dsq-never-drained", "endless-slice", "table-fills-up", "vtime-never-charged"),
+    "stranded-on-cpu",
+)
 """Rules that something breaks which is missing: it may be where nobody could look."""
 
 _HAND_TASKS_OVER = ("init_task", "enable", "dispatch", "enqueue", "select_cpu")

@@ -125,6 +125,11 @@ STORAGE_CREATE = 1
 
 MAP_ARRAY, MAP_PERCPU_ARRAY, MAP_QUEUE, MAP_STACK, MAP_TASK_STORAGE, MAP_CGROUP_STORAGE = 2, 6, 22, 23, 29, 32
 ARRAYS = (MAP_ARRAY, MAP_PERCPU_ARRAY)
+TABLES = (1, 5)
+"""Hash maps that refuse what comes when they are full."""
+
+MOST_PROCESSES = 1 << 22
+"""Numbers of processes are below this. Source: PID_MAX_LIMIT of include/linux/threads.h."""
 
 
 def plain_name(name: str) -> str:

@@ -63,6 +63,10 @@ class Drain(Event, frozen=True, kw_only=True):
     """A task is taken out of a queue, to run. Values: queue, CPU (of dispatch)."""
 
 
+class Move(Event, frozen=True, kw_only=True):
+    """A task is put from one queue into another. Values: the queue where it goes."""
+
+
 class Look(Event, frozen=True, kw_only=True):
     """A queue is looked at, and nothing taken out. Values: queue."""
 
@@ -91,6 +95,20 @@ class Store(Event, frozen=True, kw_only=True):
 
 class Parked(Event, frozen=True, kw_only=True):
     """A task is put into a place of the policy's own. Values: map, if it is one."""
+
+
+class Enter(Event, frozen=True, kw_only=True):
+    """A task is entered into a table by its number. Values: map."""
+
+
+class Strike(Event, frozen=True, kw_only=True):
+    """Something is struck out of a table. Values: map."""
+
+
+class Mixed(Event, frozen=True, kw_only=True):
+    """A place is used whose number was cut from that of a task, so that several tasks share it."""
+
+    to: frozenset[str]
 
 
 class Taken(Event, frozen=True, kw_only=True):

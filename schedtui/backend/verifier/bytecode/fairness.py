@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from schedtui.backend.model import Finding, Severity
-from schedtui.backend.verifier.bytecode.calls import ENQ_HEAD
-from schedtui.backend.verifier.bytecode.events import EXCUSED, FAILED, PINNED, STATELESS, Drain, Event, Insert, Store
+from schedtui.backend.verifier.bytecode.calls import ENQ_HEAD, MOST_PROCESSES
+from schedtui.backend.verifier.bytecode.events import (
+    EXCUSED,
+    FAILED,
+    PINNED,
+    STATELESS,
+    Drain,
+    Event,
+    Insert,
+    Mixed,
+    Store,
+)
 from schedtui.backend.verifier.bytecode.families import Family
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
-from schedtui.backend.verifier.bytecode.values import Value, has_bit, labels
+from schedtui.backend.verifier.bytecode.values import Value, has_bit, labels, mixes_tasks
 
 _USE = frozenset(("task.se.sum_exec_runtime", "task.scx.slice", "task.utime", "task.stime", "task.se.exec_start"))
 """What tells how long a task has run."""
@@ -28,6 +38,7 @@ def judge(seen: Seen) -> Iterator[Finding]:
     yield from _overtaking(seen)
     yield from _last_first(seen)
     yield from _keys(seen)
+    yield from _mixed_up(seen)
 
 
 # ---- one queue before the other
@@ -217,3 +228,24 @@ def _fixed_key(event: Insert) -> Finding:
         remedy="Sort by a time, or by a vtime to which what a task uses is added.",
         details=way(event),
     )
+
+
+def _mixed_up(seen: Seen) -> Iterator[Finding]:
+    """What decides whose turn it is, kept where several tasks share a place."""
+    shared = [each for each in seen.all(Mixed) if not seen.is_rare(each)]
+    # What queues share that are chosen by the same part of the number is theirs.
+    inserts = [each for each in seen.all(Insert) if not mixes_tasks(each.values[1], MOST_PROCESSES)]
+    sorted_by = seen.sources(label for each in inserts for value in each.values[4:] for label in labels(value))
+    decided_by = seen.sources(label for each in inserts for label in each.decisions)
+    wrong = [each for each in shared if each.to & sorted_by] or [each for each in shared if each.to & decided_by]
+    for event in wrong[:1]:
+        yield Finding(
+            rule="tasks-mixed-up",
+            severity="error" if event.to & sorted_by else "warning",
+            place=place(event),
+            meaning="What the policy knows of a task stands at a place that is computed from a part of its process "
+            "number. Tasks whose numbers have that part in common are taken for one: each pays for what the others "
+            "use.",
+            remedy="Keep a task's state with TASK_STATE().",
+            details=way(event),
+        )

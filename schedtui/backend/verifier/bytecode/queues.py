@@ -9,10 +9,13 @@ from schedtui.backend.verifier.bytecode import calls
 from schedtui.backend.verifier.bytecode.events import ALLOWED, PINNED, Create, Drain, Event, Insert, Look
 from schedtui.backend.verifier.bytecode.families import Family, families
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
-from schedtui.backend.verifier.bytecode.values import Const, labels
+from schedtui.backend.verifier.bytecode.values import Const, labels, signed
 
 _ALLOWED = frozenset(f"call:{each}" for each in calls.PICKS_ALLOWED)
 _ARBITRARY = frozenset(("call:helper 7", "task.pid", "task.tgid", "task.start_time", "task.start_boottime"))
+MOST_CPUS = 8192
+"""Of any kernel. Source: CONFIG_NR_CPUS of arch/x86/Kconfig."""
+_MOST_ERRORS = 4095
 _THIS_CPU = frozenset(("arg:0", "call:helper 8"))
 
 
@@ -27,9 +30,9 @@ def _never_created(seen: Seen) -> Iterator[Finding]:
     created = [family for each in seen.all(Create) for family in families(each.values[0])]
     looks = [(each, family) for each in seen.all(Look) for family in families(each.values[0])]
     taken = [(each, family) for each in seen.all(Drain) for family in families(each.values[0])]
-    used: list[tuple[Event, Family]] = [*seen.inserts(), *taken, *looks]
+    used: list[tuple[Event, Family]] = [*seen.inserts(), *seen.moves(), *taken, *looks]
     for event, family in used:
-        if family.is_open or _exists_always(family) or any(family.can_be(each) for each in created):
+        if family.is_open or _is_none(family) or _exists_always(family) or any(family.can_be(each) for each in created):
             continue
         yield Finding(
             rule="dsq-not-created",
@@ -42,15 +45,20 @@ def _never_created(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def _is_none(family: Family) -> bool:
+    """Whether it is a number such as -1, by which policies say that there is no queue."""
+    return family.varies is None and -_MOST_ERRORS <= signed(family.base) < 0
+
+
 def _exists_always(family: Family) -> bool:
     """The queues that the kernel makes itself."""
-    local_on = family.base & calls.LOCAL_ON == calls.LOCAL_ON
-    return local_on or (family.varies is None and family.base in (calls.LOCAL_QUEUE, calls.GLOBAL_QUEUE))
+    of_a_cpu = 0 <= family.base - calls.LOCAL_ON < (1 if family.varies is not None else MOST_CPUS)
+    return of_a_cpu or (family.varies is None and family.base in (calls.LOCAL_QUEUE, calls.GLOBAL_QUEUE))
 
 
 def _never_drained(seen: Seen) -> Iterator[Finding]:
     drained = [family for _, family in seen.drains()]
-    for event, family in seen.inserts():
+    for event, family in (*seen.inserts(), *seen.moves()):
         if family.is_built_in or family.is_open or any(family.can_be(each) for each in drained):
             continue
         yield Finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from schedtui.backend.verifier.bytecode.events import Drain, Event, Insert, Step, Store
+from schedtui.backend.verifier.bytecode.events import Drain, Event, Insert, Move, Step, Store
 from schedtui.backend.verifier.bytecode.families import Family, families
 from schedtui.backend.verifier.bytecode.values import (
     Const,
@@ -50,6 +50,12 @@ class Seen:
         """Each insertion, with each queue that it can mean."""
         for each in self.all(Insert):
             for family in families(each.values[1]):
+                yield each, family
+
+    def moves(self) -> Iterator[tuple[Move, Family]]:
+        """What puts tasks from one queue into another, with each queue that they can go to."""
+        for each in self.all(Move):
+            for family in families(each.values[0]):
                 yield each, family
 
     def drains(self) -> Iterator[tuple[Drain, Family]]:

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.bytecode import calls
-from schedtui.backend.verifier.bytecode.events import NULL, STATELESS, Event, Insert, Parked, Recall, Return, Taken
+from schedtui.backend.verifier.bytecode.events import (
+    NULL,
+    STATELESS,
+    Enter,
+    Event,
+    Insert,
+    Parked,
+    Recall,
+    Return,
+    Strike,
+    Taken,
+)
 from schedtui.backend.verifier.bytecode.seen import Seen, place, way
 from schedtui.backend.verifier.bytecode.values import Argument, MapAddress, labels
 from schedtui.backend.verifier.elf import Program
@@ -18,6 +29,7 @@ def judge(seen: Seen) -> Iterator[Finding]:
     yield from lost(seen)
     yield from _inserted_twice(seen)
     yield from _never_made(seen)
+    yield from _never_struck_out(seen)
     yield from _never_taken(seen)
     yield from _no_exit_record(seen)
 
@@ -90,6 +102,29 @@ def _never_made(seen: Seen) -> Iterator[Finding]:
                 "anything there. Every task is treated as one that nothing is known of.",
                 remedy="Make the state in init_task() with new_task_state().",
             )
+
+
+def _never_struck_out(seen: Seen) -> Iterator[Finding]:
+    """Tables of tasks that only grow."""
+    struck = {part for each in seen.all(Strike) for part in each.values}
+    if not all(isinstance(each, MapAddress) for each in struck):
+        return
+    tables = {each.name: each for each in seen.file.maps if each.type in calls.TABLES}
+    for each in seen.all(Enter):
+        into = each.values[0]
+        table = tables.get(into.name) if isinstance(into, MapAddress) else None
+        if table is None or into in struck or table.max_entries >= calls.MOST_PROCESSES:
+            continue
+        yield Finding(
+            rule="table-fills-up",
+            severity="error",
+            place=place(each),
+            meaning=f"Each task is entered into {table.name}, and none is ever struck out. After {table.max_entries} "
+            "of them, it is full: the policy knows nothing of those that come later, and does not treat them as it "
+            "was proven to.",
+            remedy=f"Delete a task's entry from {table.name} in exit_task(), or keep its state with TASK_STATE().",
+            details=way(each),
+        )
 
 
 def _never_taken(seen: Seen) -> Iterator[Finding]:

@@ -21,6 +21,10 @@ TOO_MANY_ROUNDS = 1 << 20
 """Of a loop, in one callback: some milliseconds in which the CPU does nothing else."""
 
 _SEES_OTHERS = ("tick", "enqueue", "select_cpu", "runnable", "update_idle", "cpu_release")
+_ABOUT_WHO_WAITS = ("enqueue", "select_cpu", "runnable")
+_OF_BOUND_TASKS = ("task.cpus_ptr", "task.nr_cpus_allowed", "task.migration_disabled", "task.flags")
+"""What policies look at to leave out the kernel's own threads of one CPU."""
+
 _ROUNDS_IN_A_WALK = 64
 
 
@@ -45,8 +49,8 @@ def _endless_slices(seen: Seen) -> Iterator[Finding]:
             rule="endless-slice",
             severity="error" if longest >= watchdog_ns else "warning",
             place=place(event),
-            meaning=f"A task may run {_how_long(longest)}, and nothing ever interrupts it. A program that computes "
-            "keeps its CPU, and whatever waits for that CPU stands still.",
+            meaning=f"A task may run {_how_long(longest)}, and nothing interrupts it, or only certain tasks do. A "
+            "program that computes keeps its CPU, and what waits for that CPU stands still.",
             remedy="Give slices of a few milliseconds (SCX_SLICE_DFL is 20), or interrupt the task when others wait, "
             "with scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT).",
             details=way(event),
@@ -80,12 +84,21 @@ def _watchdog_ns(seen: Seen) -> int:
 
 
 def _preempts(seen: Seen, but: str = "") -> bool:
-    """Whether anything, ``but`` a callback, can take a CPU from a running task before its slice ends."""
-    if any(_may_have(each.values[1], calls.KICK_PREEMPT) for each in seen.all(Kick)):
-        return True
-    if any(has_bit(each.values[3], calls.ENQ_PREEMPT) for each in seen.all(Insert)):
-        return True
-    return any(_shortens(seen, each) for each in seen.all(SetSlice) if each.root != but)
+    """Whether anything, ``but`` a callback, can take a CPU from a running task before its slice ends, for whoever
+    waits."""
+    kicks = [each for each in seen.all(Kick) if _may_have(each.values[1], calls.KICK_PREEMPT)]
+    inserts = [each for each in seen.all(Insert) if has_bit(each.values[3], calls.ENQ_PREEMPT)]
+    slices = [each for each in seen.all(SetSlice) if each.root != but and _shortens(seen, each)]
+    return any(map(_is_for_all, [*kicks, *inserts, *slices]))
+
+
+def _is_for_all(event: Event) -> bool:
+    """Whether it is not only done for certain tasks, when they are queued: of the others, the first keeps its CPU."""
+    return event.root not in _ABOUT_WHO_WAITS or not any(map(_tells_tasks_apart, event.decisions))
+
+
+def _tells_tasks_apart(label: str) -> bool:
+    return label.startswith(("task.", "map:", "memory")) and label not in _OF_BOUND_TASKS
 
 
 def _shortens(seen: Seen, event: Event) -> bool:

@@ -251,6 +251,23 @@ def holds(value: Value, part: Value) -> bool:
     return False
 
 
+NUMBERS_OF_TASKS = frozenset(("task.pid", "task.tgid"))
+
+
+@lru_cache(maxsize=1 << 14)
+def mixes_tasks(value: Value, most: int) -> bool:
+    """Whether it has a part of a task's number, so that it is the same for several; ``most`` are all numbers."""
+    if not isinstance(value, Operation):
+        return False
+    if isinstance(value.right, Const) and labels(value.left) & NUMBERS_OF_TASKS:
+        number = value.right.number
+        if value.sign in ("&", "%") and number < most - 1:
+            return True
+        if value.sign == ">>" and isinstance(value.left, Operation) and value.left.sign == "*":
+            return True  # as hash functions do
+    return mixes_tasks(value.left, most) or mixes_tasks(value.right, most)
+
+
 def alternatives(value: Value) -> frozenset[Value]:
     """The values that it can be."""
     return value.alternatives if isinstance(value, Choice) else frozenset((value,))

@@ -27,11 +27,14 @@ from schedtui.backend.verifier.bytecode.events import (
     STATELESS,
     Create,
     Drain,
+    Enter,
     Event,
     Insert,
     Key,
     Kick,
     Look,
+    Mixed,
+    Move,
     Parked,
     Recall,
     Repeats,
@@ -39,6 +42,7 @@ from schedtui.backend.verifier.bytecode.events import (
     SetSlice,
     Step,
     Store,
+    Strike,
     Taken,
 )
 from schedtui.backend.verifier.bytecode.flow import MAY_GOTO, Flow, Malformed, flow_of, target
@@ -297,6 +301,7 @@ class Walker:
         if code == LD_IMM64:
             regs[dst] = self._wide(instruction, site)
         elif kind == _LDX:
+            self._note_mixed(frame, place, key, state, regs[instruction.src])
             regs[dst] = self._load(state, regs[instruction.src], instruction, site)
         elif kind in (_ST, _STX):
             return self._store(frame, place, instruction, kind, key, state)
@@ -392,6 +397,7 @@ class Walker:
             return key
         address = _address(base, instruction)
         self._points(base)
+        self._note_mixed(frame, place, key, state, base)
         if atomic:
             return self._change_atomically(frame, place, instruction, address, key, state)
         self._note_store(frame, place, key, state, address, value)
@@ -427,6 +433,10 @@ class Walker:
         origins = labels(state.value(value)) | (to if adds else frozenset())
         event = self._event(Store, key, state, (address, value), to=to, origins=origins)
         self._keep(event, (*frame.chain, place))
+
+    def _note_mixed(self, frame: _Frame, place: int, key: Key, state: State, base: Value) -> None:
+        if values.mixes_tasks(base, calls.MOST_PROCESSES):
+            self._keep(self._event(Mixed, key, state, (), to=place_labels(base)), (*frame.chain, place))
 
     def _set_slice(self, key: Key, state: State, where: tuple[int, ...], task: Value, slice_ns: Value) -> Key:
         self._note(SetSlice, key, state, where, (task, slice_ns))
@@ -566,6 +576,7 @@ class Walker:
             walk = at(state, args[0])
             queue = walk.queue if isinstance(walk, Walk) else Unknown(site, frozenset(("call:unknown queue",)))
             self._note(Drain, key, state, where, (queue, state.value(Argument(0))))
+            self._note(Move, key, state, where, (args[2],))
         elif name == calls.CREATES:
             self._note(Create, key, state, where, (args[0],))
         elif name in calls.KICKS:
@@ -682,6 +693,11 @@ class Walker:
         result: Value = Result(f"helper {number}", site)
         if number in (calls.LOOKUP, calls.PERCPU_LOOKUP):
             result = Result("element" if self._is_array(args[0]) else "lookup", site, (args[0],))
+            number_in_map = at(state, args[1])
+            if number_in_map is not None and values.mixes_tasks(number_in_map, calls.MOST_PROCESSES):
+                self._keep(self._event(Mixed, key, state, (), to=place_labels(result)), where)
+        elif number == calls.DELETE:
+            self._note(Strike, key, state, where, (args[0],))
         elif number in (calls.STORAGE_GET, calls.CGROUP_STORAGE_GET):
             creates = isinstance(args[3], Const) and bool(args[3].number & calls.STORAGE_CREATE)
             self._keep(self._event(Recall, key, state, (args[0],), creates=creates), where)
@@ -732,6 +748,8 @@ class Walker:
                     keeps = keeps or self._keeps_task(state, value)
         if number == calls.UPDATE and isinstance(args[1], Stack):
             map_key = at(state, args[1])
+            if map_key is not None and (labels(map_key) & values.NUMBERS_OF_TASKS or map_key == Argument(0)):
+                self._note(Enter, key, state, (*frame.chain, place), (args[0],))
             keeps = keeps or (map_key is not None and self._keeps_task(state, map_key))
         return self._park(frame, place, key, state, args[0]) if keeps else key
 
