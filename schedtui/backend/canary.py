@@ -35,6 +35,7 @@ _LEAST_WAKE_UPS = 300
 _LEAST_WORK = 20
 _LOOK_RATIO = 1.2
 """Samples of a look over those of the look before."""
+_EQUIVALENCE_ALPHA = 0.10
 _FAST_ALPHA = 0.0025
 """Of each look for something clearly worse; by Fisher's test, which knows nothing of the further conditions."""
 _FAST_RATIO = 2.0
@@ -42,6 +43,7 @@ _FAST_RATIO = 2.0
 _FAST_POOLED_RATIO = 2.5
 _FAST_SLICES = 2
 _FAST_WAKE_UPS = 20
+_FEW_WAKE_UPS = 2
 _FAST_WORK = 4
 """What a unit must hold, or be expected to hold: of less, one slow wake-up or late frame would make it bad."""
 
@@ -90,7 +92,14 @@ class _Estimate(Struct, frozen=True):
     """The logarithm of after : before, and how far it may be off."""
 
     change: float
+    deviation: float
+    freedom: int
     half_width: float
+    """Of the interval that holds at every look together."""
+
+    def is_within(self, band: float) -> bool:
+        """Whether the change is smaller than ``band``, up and down (two one-sided tests, Schuirmann 1987)."""
+        return abs(self.change) + critical(_EQUIVALENCE_ALPHA, self.freedom) * self.deviation < band
 
 
 class Trial:
@@ -150,8 +159,14 @@ class Trial:
         if self._verdict is None:
             self._look_for_clearly_worse()
         if self._verdict is None and self._samples() >= self._next_look:
-            self._look()
+            self._look(over=self._samples() >= self._most)
         return self._verdict
+
+    def finish(self) -> CanaryVerdict:
+        """The verdict when nothing more will come: one last look at what there is."""
+        if self.decision() is None:
+            self._look(over=True)
+        return self._verdict or "inconclusive"
 
     def comparison(self) -> Comparison:
         """What is known so far; *inconclusive* until it is decided."""
@@ -215,7 +230,7 @@ class Trial:
             return sum(self._pooled[side]) >= _LEAST_WAKE_UPS
         return self.metric.name == "command_s" or sum(each.amount for each in self._slices[side]) >= _LEAST_WORK
 
-    def _look(self) -> None:
+    def _look(self, over: bool) -> None:
         """Estimate anew and see whether that decides, at the risk that this look may take.
 
         Each look may be wrong with a share of ``alpha`` that grows with the samples (alpha spending, Lan and DeMets
@@ -223,16 +238,14 @@ class Trial:
         """
         samples = min(self._samples(), self._most)
         self._next_look = min(max(samples + 1, math.ceil(samples * _LOOK_RATIO)), self._most)
-        over = samples >= self._most
-        may_spend = self._alpha * samples / self._most
-        if self._enough("before") and self._enough("after"):
-            estimate = self._estimated(may_spend - self._spent)
+        if samples >= self._least and self._enough("before") and self._enough("after"):
+            may_spend = self._alpha * (1 if over else samples / self._most)
+            self._estimate = self._estimated(may_spend - self._spent)
             self._spent = may_spend
-            self._estimate = estimate
-            self._judge(estimate, over)
+            self._judge(self._estimate, over)
         elif over:
             self._decide(
-                "inconclusive", "Too little happened on this computer to compare: too few tasks woke up or got done."
+                "inconclusive", "Too little happened to compare: too few tasks woke up, or got something done."
             )
 
     def _judge(self, estimate: _Estimate, over: bool) -> None:
@@ -242,8 +255,12 @@ class Trial:
             self._decide("no-difference", f"The change is {between}: too small to matter.")
         elif low > 0 or high < 0:
             worse = (low > 0) == (self.metric.better == "lower")
-            words = "worse" if worse else "better"
-            self._decide("worse" if worse else "better", f"It is {words}: the change is {between}.")
+            self._decide(*(("worse", "It is worse") if worse else ("better", "It is better")))
+            self._reason += f": the change is {between}."
+        elif over and estimate.is_within(band):
+            self._decide(
+                "no-difference", f"The change is smaller than {_percent(band):.0f} % either way, if there is one."
+            )
         elif over:
             self._decide("inconclusive", f"The change is {between}: chance alone can make that.")
         else:
@@ -263,7 +280,8 @@ class Trial:
         by_turns, turns = self._turn_variance()
         variance = max(variance + self._kind.turn_deviation**2 * turns, by_turns)
         freedom = max(1, (blocks or sum(map(len, self._slices.values()))) - 2)
-        return _Estimate(math.log(max(after, 1e-9) / max(before, 1e-9)), critical(alpha, freedom) * math.sqrt(variance))
+        change, deviation = math.log(max(after, 1e-9) / max(before, 1e-9)), math.sqrt(variance)
+        return _Estimate(change, deviation, freedom, critical(alpha, freedom) * deviation)
 
     def _turn_variance(self) -> tuple[float, float]:
         """Of the change, by how far turns of the same side differ; and 1/turns of one side + 1/turns of the other."""
@@ -286,29 +304,33 @@ class Trial:
 
         The slices of the turn that runs are put together to units that hold enough; a unit is bad when it is twice
         as bad as the whole baseline. Under equal sides the bad ones are spread over both by chance (Fisher's exact
-        test, one-sided); a unit, not a slice, because neighbours are alike.
+        test, one-sided); a unit, not a slice, because neighbours are alike. A candidate that lets hardly anybody run
+        leaves few wake-ups to count: so brief units of a few are looked at as well, and one is bad when the median of
+        its waits is twice the whole metric of the baseline.
         """
         before, after = self._level("before"), self._level("after")
         if self.metric.name == "command_s" or not before or after is None:
             return
         if self._turns[-1].side != "after" or self._worse_by(before, after) < _FAST_POOLED_RATIO:
             return
-        counts = []
-        for side, turn in (("before", None), ("after", len(self._turns))):
-            units = self._units(side, turn, before)  # type: ignore[arg-type]
-            counts.append((sum(self._worse_by(before, each) >= _FAST_RATIO for each in units), len(units)))
-        (bad_before, all_before), (bad_after, all_after) = counts
-        if fisher(bad_after, all_after, bad_before, all_before) <= _FAST_ALPHA:
-            times = self._worse_by(before, after)
-            how = f"at least {_FAST_RATIO:g} times as bad as before in {bad_after} of {all_after} moments"
-            self._decide("worse", f"It is clearly worse: {times:.1f} times as bad so far, {how}.")
+        for few in (False, True) if self._kind.percentile is not None else (False,):
+            counts = []
+            for side, turn in (("before", None), ("after", len(self._turns))):
+                units = self._units(side, turn, before, few=few)  # type: ignore[arg-type]
+                counts.append((sum(self._worse_by(before, each) >= _FAST_RATIO for each in units), len(units)))
+            (bad_before, all_before), (bad_after, all_after) = counts
+            if fisher(bad_after, all_after, bad_before, all_before) <= _FAST_ALPHA:
+                times = self._worse_by(before, after)
+                how = f"at least {_FAST_RATIO:g} times as bad as before in {bad_after} of {all_after} moments"
+                self._decide("worse", f"It is clearly worse: {times:.1f} times as bad so far, {how}.")
+                return
 
     def _worse_by(self, before: float, after: float) -> float:
         ratio = after / before if self.metric.better == "lower" else before / max(after, before * 1e-3)
         return min(ratio, 1000.0)
 
-    def _units(self, side: Side, turn: int | None, baseline: float) -> list[float]:
-        """The metric's value in each unit of a side, or of one turn of it."""
+    def _units(self, side: Side, turn: int | None, baseline: float, *, few: bool) -> list[float]:
+        """The metric's value in each unit of a side, or of one turn of it; with ``few``, medians of few wake-ups."""
         values: list[float] = []
         for _, slices in itertools.groupby(
             (each for each in self._slices[side] if turn in (None, each.turn)), key=lambda each: each.turn
@@ -323,10 +345,13 @@ class Trial:
                     count + 1,
                 )
                 by_wakeups = self._kind.percentile is not None
-                held, wanted = (sum(pooled), _FAST_WAKE_UPS) if by_wakeups else (baseline * seconds, _FAST_WORK)
+                held, wanted = (baseline * seconds, _FAST_WORK)
+                if by_wakeups:
+                    held, wanted = sum(pooled), _FEW_WAKE_UPS if few else _FAST_WAKE_UPS
                 if count < _FAST_SLICES or held < wanted:
                     continue
-                values.append(self._level_of(pooled, amount, seconds) or 0.0)
+                level = percentile_us(pooled, 50) if few else self._level_of(pooled, amount, seconds)
+                values.append(level or 0.0)
                 pooled, amount, seconds, count = (), 0.0, 0.0, 0
         return values
 
