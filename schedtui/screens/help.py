@@ -18,7 +18,7 @@ KEYS = (
     ("F12", "Panic: the kernel's own scheduler, now. Works everywhere."),
     ("p", "Presets: goals in plain words; preview one, apply it."),
     ("d", "Describe: say in plain words what you do; get a scheduler for it, with the reason."),
-    ("l", "Library: every policy; search it, verify one (v), read its source (s)."),
+    ("l", "Library: every policy; search (/), set (t) and verify (v) one, read its source (s)."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from schedtui.messages import MachineWanted
-from tests.app.conftest import live, running, screen_text, until
+from tests.app.conftest import live, running, screen_text, text_of, until
 
 
 async def test_lists_this_computer_the_lab_and_the_recordings(recording: Path) -> None:
@@ -88,6 +90,26 @@ async def test_a_machine_that_opens_below_the_palette_is_there_when_the_palette_
         await until(pilot, lambda: app._opening_act.state == "failed")
         await pilot.press("escape")
         await until(pilot, lambda: "the file is empty" in screen_text(app))
+
+
+@pytest.mark.slow
+async def test_the_library_and_presets_can_be_read_while_the_machine_opens_and_only_applying_waits(
+    home: Path, recording: Path
+) -> None:
+    slow = home / "slow.jsonl"
+    os.mkfifo(slow)
+    async with running(f"replay:{slow}") as (app, pilot):
+        for key, words in (("l", "Built in"), ("p", "What it costs")):
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in screen_text(app))
+            await until(pilot, lambda: "is still under way" in text_of(app.screen.query_one("#text")))
+            await pilot.press("enter", "enter")
+            assert app._preset_act is None
+            await pilot.press("escape", "escape")
+        await pilot.press("p")
+        slow.write_bytes(recording.read_bytes())
+        await until(pilot, lambda: app.info is not None)
+        await until(pilot, lambda: "Open the lab (m) to try it." in text_of(app.screen.query_one("#text")))
 
 
 async def test_a_recording_that_does_not_exist_is_named() -> None:
