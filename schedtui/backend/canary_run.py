@@ -45,6 +45,10 @@ STARVED_TIMES = 3.0
 DEFAULT_TIMEOUT_MS = 30_000
 """The kernel's watchdog, when a policy does not set it."""
 _LONGEST_RUN_S = 600.0
+_SLOWEST = 3.0
+"""A canary may take so many times longer than it measures, on a computer that is slow to switch and to answer."""
+LEAST_SLICES = 20
+"""Of a turn, as far as that takes no more than _SLOWEST times as long as the turn should."""
 _READ_BACK_S = 5.0
 _STEADY = 0.35
 """The load is steady when the amounts of its half seconds stray by less, as a share of their mean."""
@@ -84,9 +88,9 @@ def run_canary(
 ) -> Finished:
     """Measure the candidate against what runs now. It runs, under a lease, when this returns without ``ended``.
 
-    Takes about ``seconds`` (of a command's metric: three runs on each side, more while they last), less when the
-    numbers decide sooner. Raises what the machine raises before the candidate was loaded, NotPermitted when the
-    command of the metric fails as things are.
+    Measures for ``seconds`` (of a command's metric: three runs on each side, more while they last), less when the
+    numbers decide sooner; switching comes on top. Raises what the machine raises before the candidate was loaded, and
+    NotPermitted when the command of the metric fails as things are.
     """
     run = _Run(machine, candidate, metric, seconds=seconds, stop=stop, on_progress=on_progress)
     machine.focus(metric.focus)
@@ -166,8 +170,9 @@ class _Run:
         self._stop = stop
         self._on_progress = on_progress
         self._trial = Trial(metric)
-        self._deadline = time.monotonic() + seconds
         self._seconds = seconds
+        self._measured_s = 0.0
+        self._deadline = time.monotonic() + _SLOWEST * seconds
         self._last = machine.sample()
         self._guard = Guard(candidate, self._last)
         self._returns_to_kernel = self._last.scheduler.sched_ext in ("disabled", "unsupported")
@@ -205,7 +210,7 @@ class _Run:
             self._switch("after")
             turn_s = max(SHORTEST_TURN_S, 2 * self._switch_s) if turn_s < self._seconds / 2 else turn_s
             self._turn("after", turn_s)
-            if self._trial.decision() is not None or time.monotonic() > self._deadline or not self._alternates(turn_s):
+            if self._trial.decision() is not None or not self._alternates(turn_s):
                 return
             self._switch("before")
             self._turn("before", turn_s)
@@ -213,7 +218,8 @@ class _Run:
     def _alternates(self, turn_s: float) -> bool:
         """Whether there is time for another turn of each side."""
         left_s = self._deadline - time.monotonic()
-        return self._returns_to_kernel and left_s > turn_s + 2 * self._switch_s
+        enough = self._measured_s >= self._seconds or left_s < 2 * (turn_s + self._switch_s)
+        return self._returns_to_kernel and not enough
 
     def _by_runs(self) -> None:
         with ThreadPoolExecutor(1, "canary-command") as pool:
@@ -223,7 +229,7 @@ class _Run:
                 self._command_run("after", pool)
                 comparison = self._trial.comparison()
                 enough = min(comparison.samples_before, comparison.samples_after) >= 3
-                if self._trial.decision() is not None or (enough and time.monotonic() > self._deadline):
+                if self._trial.decision() is not None or (enough and self._measured_s >= self._seconds):
                     return
                 if self._returns_to_kernel:
                     self._switch("before")
@@ -245,10 +251,15 @@ class _Run:
 
     def _turn(self, side: Side, seconds: float) -> None:
         """Slices of one side, until the time is over or the numbers decide."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        began = time.monotonic()
+        slices = 0
+        while (spent_s := time.monotonic() - began) < seconds or (
+            slices < LEAST_SLICES and spent_s < _SLOWEST * seconds
+        ):
             before = self._last
             after = self._next_sample()
+            slices += 1
+            self._measured_s += after.time_s - before.time_s
             self._trial.add(side, before, after)
             decision = self._trial.decision()
             self._on_progress(self._trial.comparison(), side)
@@ -266,6 +277,7 @@ class _Run:
             if side == "after":
                 raise _Gone(f"{told} while {self._candidate.policy} ran, and without a fault before.")
             raise NotPermitted(f"{told}, so its time means nothing.", "Try it in a shell first.", done.output[-2000:])
+        self._measured_s += done.seconds
         self._trial.add_run(side, done.seconds)
         self._on_progress(self._trial.comparison(), side)
 

@@ -40,7 +40,7 @@ from schedtui.backend.model import (
 from schedtui.backend.verifier.sandbox import compile_sandboxed
 
 if TYPE_CHECKING:
-    from schedtui.backend.canary_run import Guard
+    from schedtui.backend.canary_run import Candidate, Guard
     from schedtui.backend.canary_run import Progress as CanaryProgress
     from schedtui.backend.store import Store
 
@@ -208,7 +208,7 @@ class Deployer:
         audit: Recorder | None = None,
         listen: Callable[[Deployment], None] = lambda _: None,
     ) -> None:
-        self._machine = machine
+        self.machine = machine
         self._store = store
         self._audit = audit
         self._listen = listen
@@ -226,7 +226,7 @@ class Deployer:
         Returns the deployments that were reverted by it, each with its reason. What another schedtui is working on is
         left alone, and what was kept in a lab that is gone is history.
         """
-        kind = self._machine.open(lambda _text, _seconds: None).kind
+        kind = self.machine.open(lambda _text, _seconds: None).kind
         left = [each for each in self._store.deployments(open_only=True) if not _lives(each.watcher)]
         if kind == "host":
             left += [each for each in self._store.deployments() if (each.state, each.machine) == ("kept", kind)]
@@ -237,7 +237,7 @@ class Deployer:
 
         Raises NotPermitted for the kernel's own scheduler, which needs no proof, and where nothing can be loaded.
         """
-        info = self._machine.open(lambda _text, _seconds: None)
+        info = self.machine.open(lambda _text, _seconds: None)
         if proposal.policy is None:
             raise NotPermitted(
                 f"{info.default_scheduler} needs no trial.", "Give the machine back instead: unload what runs."
@@ -294,14 +294,11 @@ class Deployer:
         and a person has LONGEST_DECISION_S to ``keep`` or ``revert`` it, while it is watched. ``unattended``: what is
         better is kept, anything else reverted.
         """
-        from schedtui.backend.canary_run import Candidate, run_canary
+        from schedtui.backend.canary_run import run_canary
 
-        obj = self._objects.get(deployment.id)
-        if obj is None:
+        if deployment.id not in self._objects:
             raise NotPermitted(f"{deployment.policy} was not verified.", "Verify it first.")
-        candidate = Candidate(
-            policy=deployment.policy, obj=obj, digest=_digest(obj), settings=dict(deployment.settings)
-        )
+        candidate = self.candidate(self.current(deployment))
         ending = stop or threading.Event()
         with self._turn:
             if self._trying or self._held:
@@ -312,23 +309,24 @@ class Deployer:
             self._trying[tried.id] = ending
         try:
             finished = run_canary(
-                self._machine, candidate, metric, seconds=seconds, stop=ending, on_progress=on_progress
+                self.machine, candidate, metric, seconds=seconds, stop=ending, on_progress=on_progress
             )
         except BaseException as error:
-            self._trying.pop(tried.id, None)
             why = error.message if isinstance(error, SchedtuiError) else "The program was ended while it was tried."
             reverted = self.revert(tried, why)
             if isinstance(error, SchedtuiError):
                 return reverted
             raise
-        with self._turn:
+        finally:
             self._trying.pop(tried.id, None)
+            self._supersede()
+        with self._turn:
             measured = self._note(tried, finished.comparison)
             if measured.state == "reverted":
                 return measured
             if finished.ended:
                 return self.revert(measured, finished.ended)
-            self._held[measured.id] = _Hold(self, self._machine, measured, finished.guard)
+            self._held[measured.id] = _Hold(self, self.machine, measured, finished.guard)
         if not unattended:
             return measured
         if finished.comparison.verdict == "better":
@@ -343,7 +341,7 @@ class Deployer:
                 raise NotPermitted(f"{deployment.policy} is not waiting to be kept.", "Try it first.")
             hold.end()
             try:
-                now = self._machine.keep()
+                now = self.machine.keep()
                 if now.digest != deployment.digest:
                     return self.revert(deployment, f"It does not run any more: {now.name} runs.")
             except SchedtuiError as error:
@@ -351,7 +349,7 @@ class Deployer:
             try:
                 return self._move(deployment, "kept", f"{deployment.policy} was kept.", by=by)
             except SchedtuiError:
-                self._machine.unload()  # what is not written down does not stay
+                self.machine.unload()  # what is not written down does not stay
                 raise
 
     def revert(self, deployment: Deployment, reason: str, *, by: str = "schedtui") -> Deployment:
@@ -386,11 +384,26 @@ class Deployer:
         """What it has become."""
         return self._known.get(deployment.id, deployment)
 
+    def candidate(self, deployment: Deployment) -> Candidate:
+        """What is loaded for it; without its bytes when they were verified by an earlier schedtui."""
+        from schedtui.backend.canary_run import Candidate
+
+        return Candidate(
+            policy=deployment.policy,
+            obj=self._objects.get(deployment.id, b""),
+            digest=deployment.digest,
+            settings=dict(deployment.settings),
+        )
+
+    def is_trying(self) -> bool:
+        """Whether something is being measured, or waits for a decision."""
+        return bool(self._trying or self._held)
+
     def _foreign(self, deployment: Deployment, report: Report, obj: bytes) -> str:
         """What speaks against a report; empty when it is of exactly this, passed, and for this kernel."""
         from schedtui.backend.verifier.reports import rules_version
 
-        info = self._machine.open(lambda _text, _seconds: None)
+        info = self.machine.open(lambda _text, _seconds: None)
         if report.verdict == "fail":
             return "the verifier found it wrong"
         if not report.digest or report.digest != _digest(obj):
@@ -404,6 +417,17 @@ class Deployer:
         if info.kernel_id not in (None, report.kernel) and not (info.kind == "host" and report.note):
             return "the report is about another kernel"  # of a host whose kernel the lab cannot boot, it warned
         return ""
+
+    def _supersede(self) -> None:
+        """What was kept before a trial does not run any more, whatever became of the trial."""
+        kept = [each for each in self._known.values() if each.state == "kept"]
+        if not kept:
+            return
+        with contextlib.suppress(SchedtuiError):
+            now = self.machine.scheduler()
+            for each in kept:
+                if (now.owner, now.digest, now.settings) != ("schedtui", each.digest, each.settings):
+                    self._move(each, "reverted", "Another scheduler was tried in its place.", by="schedtui")
 
     def _note(self, deployment: Deployment, comparison: Comparison) -> Deployment:
         """Keep what was measured; the state stays."""
@@ -450,11 +474,11 @@ class Deployer:
         """Unload it if it is what runs. What runs then; None when nothing answers any more."""
         from schedtui.backend.canary_run import settled_scheduler
 
-        now = settled_scheduler(self._machine)
+        now = settled_scheduler(self.machine)
         if now and deployment.digest and (now.owner, now.digest) == ("schedtui", deployment.digest):
             with contextlib.suppress(SchedtuiError):
-                return self._machine.unload()
-            return settled_scheduler(self._machine)
+                return self.machine.unload()
+            return settled_scheduler(self.machine)
         return now
 
     def _resolve(self, deployment: Deployment) -> Deployment | None:
@@ -462,7 +486,7 @@ class Deployer:
         if deployment.machine == "lab":
             what = "the lab ended with it, and nothing of it runs."  # each schedtui has a lab of its own
             return self._move(deployment, "reverted", f"{_CUT_SHORT[deployment.state]}; {what}", by="schedtui")
-        now = self._machine.scheduler()
+        now = self.machine.scheduler()
         if deployment.state == "kept":
             if (now.owner, now.digest) == ("schedtui", deployment.digest):
                 return None
