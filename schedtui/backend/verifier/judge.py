@@ -21,7 +21,7 @@ _LONG_TEST_S = 2.0
 _OWN_WEIGHTS = {0: 1024, 5: 335, 10: 110, 19: 15}
 """sched_prio_to_weight of kernel/sched/core.c."""
 _COMPUTING = ("hog", "low-weight")
-_BESIDE = {"again": "even"}
+BESIDE = {"again": "even"}
 """Tests that are compared with another under the kernel's own scheduler, which they differ from in what came before."""
 _COMPARED = frozenset(
     {
@@ -72,7 +72,8 @@ _UPSIDE_DOWN = 3.0
 USED = Bound(0.75, 0.6)
 """CPU time used by as many hogs as CPUs, of EEVDF's."""
 USED_AGAIN = Bound(0.85, 0.8)
-"""The same after a CPU was away and came back: that one alone must not stay unused (of four CPUs: 0.75)."""
+"""The same after a CPU was away and came back, in the best moments of both: a CPU that is never used again is missing
+in those too (of four CPUs: 0.75), and one that this computer was slow to wake is not."""
 
 
 def jain(shares: Sequence[float]) -> float:
@@ -96,17 +97,18 @@ def findings(own: Iterable[Result], policy: Iterable[Result]) -> list[Finding]:
         if not result.lasted:
             continue
         found += _about_progress(result, before.get(result.test))
-        if beside := before.get(_BESIDE.get(result.test, result.test)):
+        if beside := before.get(BESIDE.get(result.test, result.test)):
             found += _about_speed(result, beside)
     return found
 
 
-def is_doubtful(found: Iterable[Finding], policy: Iterable[Result]) -> bool:
-    """Whether a second measurement should tell chance from fault: something was found that a busy computer can bring
-    about by itself, or wake-ups were slow that such a computer can hide by making the kernel's own as slow.
+def doubtful(found: Iterable[Finding], policy: Iterable[Result]) -> set[str]:
+    """The tests of which a second measurement should tell chance from fault: something was found that a busy computer
+    can bring about by itself, or wake-ups were slow that such a computer can hide by making the kernel's own as slow.
     """
-    slow = any(_bounds_of_wakeups(each)["p99"].above(each.wakeup_p99_us) == "error" for each in policy)
-    return slow or any(each.rule in _COMPARED and each.severity != "note" for each in found)
+    places = {each.place for each in found if each.rule in _COMPARED and each.severity != "note"}
+    slow = {each.test for each in policy if _bounds_of_wakeups(each)["p99"].above(each.wakeup_p99_us) == "error"}
+    return slow | {test for test, place in TESTS.items() if place in places}
 
 
 def best(first: Iterable[Result], second: Iterable[Result]) -> list[Result]:
@@ -124,8 +126,10 @@ def _merit(result: Result) -> float:
         return -result.wakeup_p99_us
     if result.test == "pinned":
         return jain(_by_weight(result))
-    if result.test in ("even", "again"):
+    if result.test == "even":
         return _cpu_share(result)
+    if result.test == "again":
+        return result.best_used
     if result.test == "storm":
         return result.rate("builder")
     if result.test == "hotplug":
@@ -295,9 +299,9 @@ def _about_speed(result: Result, beside: Result) -> Iterator[Finding]:
     elif result.test == "pinned":
         yield from _about_weights(result, beside)
     elif result.test == "even":
-        yield from _about_idleness(result, beside, USED)
+        yield from _about_idleness(result, _cpu_share(result) / max(_cpu_share(beside), 0.01), USED)
     elif result.test == "again":
-        yield from _about_idleness(result, beside, USED_AGAIN)
+        yield from _about_idleness(result, result.best_used / max(beside.best_used, 0.01), USED_AGAIN)
     elif result.test == "switches":
         yield from _slower(
             "costly-switches", SWITCHES, result, (result.best_per_s, beside.best_per_s), "Two that take turns did"
@@ -396,8 +400,8 @@ def _about_weights(result: Result, beside: Result) -> Iterator[Finding]:
         )
 
 
-def _about_idleness(result: Result, beside: Result, bound: Bound) -> Iterator[Finding]:
-    ratio = _cpu_share(result) / max(_cpu_share(beside), 0.01)
+def _about_idleness(result: Result, ratio: float, bound: Bound) -> Iterator[Finding]:
+    """``ratio``: of the CPU time used, to what is used under the kernel's own scheduler."""
     if severity := bound.below(ratio):
         yield Finding(
             rule="idle-cpu-unused",

@@ -61,6 +61,8 @@ class Result(Struct, frozen=True):
     tasks: tuple[Task, ...]
     best_per_s: float = 0
     """Rounds a second of all tasks together in the best 50 ms: what a busy computer disturbs least."""
+    best_used: float = 0
+    """Share of the time of all CPUs that its tasks used in the best 100 ms."""
     wakeups: int = 0
     wakeup_p50_us: float = 0
     wakeup_p99_us: float = 0

@@ -47,6 +47,7 @@
 #define LIMIT_OF_HOTPLUG_MS 8000
 #define LOOK_MS 10
 #define BURST_MS 50
+#define WINDOW_MS 100
 #define LONGEST_WAIT_MS 3000
 #define PROGRAMS 250 /* of a storm: enough to fill what is never emptied, on a slow computer too */
 
@@ -69,6 +70,7 @@ static cpu_set_t all_cpus;
 static uint32_t *gate; /* shared; 0 until a test begins */
 static uint64_t began_at;
 static double best_per_s; /* rounds of all tasks in the best burst: what the computer could do when nobody disturbed it */
+static double best_used; /* of the time of all CPUs, in the window in which the tasks used most of it */
 static bool under_policy, fork_failed;
 static char *own_path;
 
@@ -323,7 +325,7 @@ static struct task *start(const char *kind, void (*work)(struct task *), int nic
 static void prepare(void)
 {
 	nr_tasks = 0;
-	best_per_s = 0;
+	best_per_s = best_used = 0;
 	fork_failed = false;
 	*gate = 0;
 }
@@ -365,10 +367,22 @@ static uint64_t all_work(void)
 	return total;
 }
 
+static uint64_t all_used_ns(void)
+{
+	uint64_t total = 0;
+	clockid_t clock;
+
+	for (int n = 0; n < nr_tasks; n++)
+		if (!clock_getcpuclockid(tasks[n].pid, &clock))
+			total += cpu_ns(clock);
+	return total;
+}
+
 /* False when the policy is gone before the time is over. */
 static bool let_run(uint64_t ms)
 {
 	uint64_t now = now_ns(), end = now + ms * NS_PER_MS, burst_at = now, work = all_work();
+	uint64_t window_at = now, used = all_used_ns();
 
 	while (now < end) {
 		sleep_ms(LOOK_MS);
@@ -382,6 +396,16 @@ static bool let_run(uint64_t ms)
 			if (per_s > best_per_s)
 				best_per_s = per_s;
 			burst_at = now;
+		}
+		if (now - window_at >= WINDOW_MS * NS_PER_MS) {
+			uint64_t before = used;
+			double share;
+
+			used = all_used_ns();
+			share = ((double)used - before) / ((now - window_at) * nr_cpus);
+			if (share > best_used)
+				best_used = share;
+			window_at = now;
 		}
 		if (under_policy && !is_enabled())
 			return false;
@@ -484,9 +508,9 @@ static bool finish(const char *test, bool lasted, const char *hotplug)
 	stuck = reap(strcmp(hotplug, "hangs") ? LONGEST_WAIT_MS : 0);
 	lasted = lasted && (!under_policy || is_enabled());
 	printf("{\"test\": \"%s\", \"policy\": %s, \"seconds\": %.3f, \"cpus\": %d, \"lasted\": %s, \"stuck\": %d, "
-	       "\"fork_failed\": %s, \"hotplug\": \"%s\", \"best_per_s\": %.1f",
+	       "\"fork_failed\": %s, \"hotplug\": \"%s\", \"best_per_s\": %.1f, \"best_used\": %.3f",
 	       test, under_policy ? "true" : "false", (now - began_at) / 1e9, nr_cpus, lasted ? "true" : "false", stuck,
-	       fork_failed ? "true" : "false", hotplug, best_per_s);
+	       fork_failed ? "true" : "false", hotplug, best_per_s, best_used);
 	print_wakeups();
 	printf(", \"tasks\": [");
 	for (int n = 0; n < nr_tasks; n++)
