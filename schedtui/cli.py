@@ -17,6 +17,8 @@ import click
 from schedtui import __version__
 from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
 from schedtui.commands.ask import ask
+from schedtui.commands.audit import audit
+from schedtui.commands.history import history
 from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.model import model
@@ -158,8 +160,19 @@ def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus
     if info.kind == "replay":
         words = "This is a recording: nothing runs in it, and nothing was changed."
     console.result(data, words)
+    if info.kind != "replay":
+        _record_panic(info.kind, after.name, done.before, console)
     if state_of(after) == "enabled":
         context.exit(NOT_DONE)
+
+
+def _record_panic(machine: str, runs: str, before: str, console: Console) -> None:
+    """Only now, when it is done and told: no full disk or busy file may stand in a panic's way."""
+    from schedtui.backend.audit import Audit
+
+    problem = Audit().append("person", "panic", {"machine": machine, "before": before, "runs": runs})
+    if problem:
+        console.note(f"{problem.message} {problem.remedy}")
 
 
 @cli.command()
@@ -363,6 +376,8 @@ def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
 
 
 cli.add_command(library)
+cli.add_command(history)
+cli.add_command(audit)
 cli.add_command(trust)
 cli.add_command(model)
 
