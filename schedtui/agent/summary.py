@@ -24,6 +24,7 @@ _BURSTY = 0.35
 """Standard deviation over mean of the use from frame to frame."""
 _OWN = "schedtui-"
 """Whoever measures is not what is measured."""
+_WORTH_TELLING_MS_PER_S = 5.0
 _SHOWN, _SHOWN_MORE = 4, 12
 _CHANGED = 2.5
 """A figure that became so many times larger or smaller tells of another phase."""
@@ -124,7 +125,8 @@ def in_words(summary: Summary, *, more: bool = False) -> str:
     if summary.pressure_percent:
         told = ", ".join(f"{name} {percent:.0f} %" for name, percent in summary.pressure_percent.items())
         lines.append(f"Pressure (time in which something stood still for want of it): {told}.")
-    groups = summary.groups[: _SHOWN_MORE if more else _SHOWN]
+    groups = [each for each in summary.groups if more or each.wait_ms_per_s >= _WORTH_TELLING_MS_PER_S]
+    groups = groups[: _SHOWN_MORE if more else _SHOWN]
     if groups:
         told = "; ".join(
             f"{each.name} ({each.tasks} tasks, waits {each.wait_ms_per_s:.0f} ms/s, runs {each.run_ms_per_s:.0f} ms/s)"
@@ -132,7 +134,7 @@ def in_words(summary: Summary, *, more: bool = False) -> str:
         )
         lines.append(f"Who waits most: {told}.")
     else:
-        lines.append("Nobody waits for a CPU.")
+        lines.append("Nobody waits for a CPU for long.")
     for kind, metrics in summary.loads.items():
         told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         lines.append(f"schedtui's own load “{kind}” runs: {told or 'no figures yet'}.")
