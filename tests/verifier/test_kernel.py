@@ -16,6 +16,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, Interrupted, LabFailed
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Setting, Stage
+from schedtui.backend.verifier import child
 from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 from tests.conftest import DEFAULT, kernel_image, quiet, until
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.lab
 SOURCES = Path(__file__).parent / "sources"
 BPF = Path(__file__).parent.parent / "bpf"
 FAIR = Path(load_library().policy("fair").source)
+HANGS_WITHIN_S = 8.0
 
 
 @pytest.fixture
@@ -87,6 +89,20 @@ def test_a_guest_whose_kernel_crashes_is_thrown_away_and_told() -> None:
     (found,) = stage.findings
     assert (stage.verdict, found.rule) == ("fail", "guest-died")
     assert "Kernel panic" in found.details
+    assert is_gone(trial)
+
+
+def test_a_guest_that_hangs_is_ended_in_time_told_in_plain_words_and_leaves_nothing_behind() -> None:
+    source = SOURCES / "hangs_the_guest.bpf.c"
+    assert [each.verdict for each in child.examine(compile_bpf(source))] == ["pass", "pass"]
+    with Trial(kernel_image(DEFAULT), quiet, limit_s=HANGS_WITHIN_S) as trial:
+        qemu = trial.machine.guest.qemu.process
+        stage = judged(trial, source)
+        assert qemu.poll() is not None
+    assert not [each.name for each in threading.enumerate() if each.name == "stress"]
+    (found,) = stage.findings
+    assert (stage.verdict, found.rule) == ("fail", "guest-died")
+    assert "The kernel in the lab hung under this policy" in found.meaning
     assert is_gone(trial)
 
 

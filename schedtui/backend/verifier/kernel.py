@@ -326,13 +326,14 @@ class Trial:
         words = next((each for each in reversed(lines) if "Kernel panic" in each), "")
         what = "crashed" if words else "hung"
         said = f" It said: {words.split('] ')[-1]}." if words else ""
+        ended = f"It came to no end in {self._limit_s:g} s." if self._hung else error.message
         return Finding(
             rule="guest-died",
             severity="error",
             place=TESTS.get(self._test(), "while it was loaded"),
             meaning=f"The kernel in the lab {what} under this policy. A computer would have stopped.{said}",
             remedy="Look at what the policy does in this test; nothing of the lab's machine is left.",
-            details="\n".join([error.message, *lines[-_CONSOLE_LINES:]]),
+            details="\n".join([ended, *lines[-_CONSOLE_LINES:]]),
         )
 
 
