@@ -66,26 +66,32 @@ def export(name: str, file: Path | None, overwrite: bool, as_json: bool) -> None
     from schedtui.backend.errors import BadFile
     from schedtui.backend.store import Store
 
+    console = Console(as_json)
     entry = known.entry(Store(), name)
     target = file or Path(f"schedtui-{entry.name}.json")
+    content = _exported(entry, console)
     try:
         with target.open("wb" if overwrite else "xb") as opened:
-            opened.write(_exported(entry))
+            opened.write(content)
     except FileExistsError as error:
         raise BadFile(f"{target} exists already.", "Give another name, or --overwrite.") from error
     except OSError as error:
         raise BadFile(f"{target} cannot be written: {error.strerror or error}.") from error
-    Console(as_json).result({"name": entry.name, "file": str(target)}, f"Written to {target}.")
+    console.result({"name": entry.name, "file": str(target)}, f"Written to {target}.")
 
 
-def _exported(entry: Entry) -> bytes:
+def _exported(entry: Entry, console: Console) -> bytes:
     import msgspec
 
-    data = _data(entry)
-    if entry.request is not None and entry.request.trajectory:
-        from schedtui.agent import trajectory
+    from schedtui.agent import trajectory
+    from schedtui.backend.errors import BadFile
 
-        data["trajectory"] = trajectory.read(Path(entry.request.trajectory))
+    data = {**_data(entry), "trajectory": None}
+    if entry.request is not None and entry.request.trajectory:
+        try:
+            data["trajectory"] = trajectory.read(Path(entry.request.trajectory))
+        except BadFile as error:
+            console.note(f"It is written without its steps: {error.message}")
     return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
 
 

@@ -267,6 +267,15 @@ def test_more_results_count_for_more_and_an_observation_for_less_than_a_test() -
     assert standing([replace(BETTER, better="higher")]) < 0
 
 
+def test_a_test_that_chance_alone_can_have_made_counts_as_no_gain() -> None:
+    unsure = replace(BETTER, low_percent=-80.0, high_percent=5.0)
+    sure = replace(BETTER, low_percent=-80.0, high_percent=-5.0)
+    assert standing([unsure]) == 0.0 < standing([sure])
+    assert standing([sure, unsure]) < standing([sure])
+    assert in_words(unsure).endswith("chance alone can make that")
+    assert "chance" not in in_words(sure)
+
+
 @pytest.mark.parametrize("odd", [{"before": 0.0}, {"after": 0.0}, {"before": -1.0}])
 def test_what_cannot_be_compared_counts_for_nothing(odd: dict[str, float]) -> None:
     assert standing([replace(BETTER, **odd)]) == 0.0
