@@ -50,8 +50,9 @@ _SLOWEST = 3.0
 LEAST_SLICES = 20
 """Of a turn, as far as that takes no more than _SLOWEST times as long as the turn should."""
 _READ_BACK_S = 5.0
+_CALM_SLICES = 5
 _STEADY = 0.35
-"""The load is steady when the amounts of its half seconds stray by less, as a share of their mean."""
+"""The load is steady when what happens in half a second strays by less, as a share of its mean."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -188,7 +189,7 @@ class _Run:
                 self._by_runs()
             else:
                 self._by_slices()
-            if self._trial.decision() != "worse":
+            if self._trial.finish() != "worse":
                 self._switch("after")
         except _Gone as gone:
             return self._finished(str(gone))
@@ -241,7 +242,7 @@ class _Run:
         limit = time.monotonic() + CALM_S
         while time.monotonic() < limit:
             before = self._last
-            for _ in range(round(0.5 / SLICE_S)):
+            for _ in range(_CALM_SLICES):
                 self._next_sample()
             amounts.append(_amount(before, self._last, self._metric))
             recent = amounts[-3:]
