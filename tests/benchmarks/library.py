@@ -1,4 +1,4 @@
-"""The library's numbers: how long a search takes, and how well sentences are understood. ``make bench`` prints them."""
+"""The library's numbers: how long a search takes. ``make bench`` prints them"""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from schedtui.backend.library.catalogue import load_library
-from schedtui.backend.library.intents import Classifier, classify, examples
 from schedtui.backend.library.search import Search
 from schedtui.backend.store import Store
 
@@ -35,19 +34,6 @@ def main() -> None:
     click.echo(
         f"catalogue search: first {first:.0f} ms (model and index), then {statistics.median(values):.1f} ms, "
         f"p99 {values[int(len(values) * 0.99)]:.1f} ms, n={len(values)}  goal ≤ 20 ms"
-    )
-    intents = [(wanted, classify(words)) for wanted, words in asked]
-    right = sum(intent.candidates[0].class_id == wanted for wanted, intent in intents)
-    sure = [(wanted, intent) for wanted, intent in intents if intent.sure]
-    sure_right = sum(intent.class_id == wanted for wanted, intent in sure)
-    click.echo(
-        f"intents: {right} of {len(intents)} unseen sentences understood ({right / len(intents):.0%}); "
-        f"sure of {len(sure)}, of which {sure_right} right ({sure_right / len(sure):.0%})"
-    )
-    all_right, share_sure, right_of_sure = Classifier(examples()).leave_one_out()
-    click.echo(
-        f"intents, each example judged by the others: {all_right:.0%} right; "
-        f"sure of {share_sure:.0%}, of which {right_of_sure:.0%} right"
     )
 
 
