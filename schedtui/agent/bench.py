@@ -41,6 +41,7 @@ from schedtui.backend.store import Store
 KEPT_FRAMES = 120
 _TICK_S = 0.05
 _LONGEST_WAIT_S = 15.0
+_NEARLY = 0.9
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ class Watch:
             return [each for each in self._frames if each.time > since]
 
     def collect(self, seconds: float, stop: threading.Event) -> list[Frame]:
-        """Frames over the next ``seconds``, at least one. Raises Stopped, and LabFailed when none come."""
+        """Frames that cover the next ``seconds``, at least one. Raises Stopped, and LabFailed when none come."""
         began = time.monotonic()
         with self._more:
             first = self._frames[-1].sequence if self._frames else -1
@@ -108,12 +109,11 @@ class Watch:
                 if stop.is_set():
                     raise Stopped("The request was stopped.")
                 new = [each for each in self._frames if each.sequence > first]
-                waited = time.monotonic() - began
-                if new and waited >= seconds:
+                if new and sum(each.interval_s for each in new) >= _NEARLY * seconds:
                     return new
                 if self._failed:
                     raise self._failed
-                if waited > seconds + _LONGEST_WAIT_S:
+                if time.monotonic() - began > seconds + _LONGEST_WAIT_S:
                     raise LabFailed("The machine shows nothing of itself.", "Open it again.")
                 self._more.wait(_TICK_S)
 
@@ -207,9 +207,12 @@ class Bench:
         self.notes_kept = 0
         self.rounds: list[Tried] = []
 
-    def look(self, seconds: float) -> summary.Summary:
-        """Sum the machine up over the next seconds. Raises Stopped, LabFailed."""
-        self.summary = summary.summarise(self.watch.collect(seconds, self.stop), self.info)
+    def look(self, seconds: float, *, back: bool = False) -> summary.Summary:
+        """Sum the machine up over the next seconds, or with ``back`` the last ones. Raises Stopped, LabFailed."""
+        frames = self.watch.last(seconds) if back else []
+        if sum(each.interval_s for each in frames) < _NEARLY * seconds:
+            frames = self.watch.collect(seconds, self.stop)
+        self.summary = summary.summarise(frames, self.info)
         return self.summary
 
     def reload_library(self) -> None:

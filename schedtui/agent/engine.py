@@ -59,7 +59,7 @@ EndState = Literal["kept", "reverted", "proposed", "refused", "stopped", "failed
 LOOK_S = 2.0
 REPAIRS = 3
 _POLL_S = 0.05
-_SETTLE_S = 1.0
+_SETTLE_S = 0.5
 _LONGEST_BEGINNING = 10_500
 """Characters of a source that a new policy is begun from; longer ones cost more than they teach."""
 _PLAIN_POLICY = "fair"
@@ -237,16 +237,16 @@ class Engine:
 
     def _prepare(self) -> None:
         """Loads for an idle lab, and a first look."""
-        if self._info.kind == "lab":
-            self._start_loads()
+        started = self._info.kind == "lab" and self._start_loads()
         self.tell(Progressed, text="Looking at the machine")
-        self._bench.look(LOOK_S)
+        self._bench.look(LOOK_S, back=not started)
 
-    def _start_loads(self) -> None:
+    def _start_loads(self) -> bool:
+        """Whether any had to be started."""
         running = [each.kind for frame in self._watch.collect(0, self._stop)[-1:] for each in frame.workloads]
         if running:
             self._loads = tuple(dict.fromkeys(running))
-            return
+            return False
         wanted = self._bench.request.loads or _loads_for(self._bench.request.words)
         for kind in wanted:
             self._machine.start_workload(kind)
@@ -256,6 +256,7 @@ class Engine:
             text=f"The lab is idle: loads of schedtui's own run there in place of your programs ({', '.join(wanted)}).",
         )
         self._watch.collect(_SETTLE_S, self._stop)
+        return True
 
     def _observe(self) -> None:
         bench = self._bench
