@@ -262,7 +262,7 @@ def _spec(tool: Tool[BenchT, Any]) -> ToolSpec:
 def schema_of(arguments: type[Struct]) -> dict[str, Any]:
     """The JSON schema, with nothing referred to and no titles: what every model's server understands."""
     (schema,), parts = msgspec.json.schema_components([arguments], ref_template="{name}")
-    inlined: dict[str, Any] = _inlined(schema, parts)
+    inlined: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(_inlined(schema, parts)))
     return inlined
 
 

@@ -27,7 +27,7 @@ from schedtui.paths import data_dir
 
 VERSION = 1
 LARGEST_BYTES = 16 << 20
-_LONGEST_TEXT = 100_000
+_LONGEST_TEXT = 64_000
 _SHORTEST_TEXT = 300
 _ROOM_BYTES = 8 << 20
 """Texts are kept whole until they sum up to this; then their beginnings."""
@@ -173,6 +173,107 @@ def read(path: Path) -> Record:
     if record.version > VERSION:
         raise BadFile(f"{path} was written by a newer schedtui.", "Update schedtui.")
     return record
+
+
+def story(path: Path) -> str:
+    """The request as it went, in plain words, then exactly what was sent and what came back. Raises BadFile."""
+    record = read(path)
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.began))
+    where = "somewhere else, so names were masked" if record.leaves_computer else "on this computer"
+    lines = [f"“{record.request}”", f"{when}, answered by {record.mind} ({where}).", ""]
+    lines += [line for each in record.events for line in _event_lines(each)]
+    usage = record.usage
+    money = "unknown price" if usage.dollars is None else f"${usage.dollars:.3f}"
+    tokens = usage.input_tokens + usage.output_tokens
+    lines += [
+        "",
+        f"It took {usage.calls} calls of the mind, {tokens} tokens, {money}.",
+        "",
+        "What was said, word by word",
+    ]
+    for each in record.conversations:
+        lines += ["", f"{_ROLES[each.role]}; it had the tools {', '.join(tool.name for tool in each.tools)}."]
+        lines += [line for message in each.messages for line in _message_lines(message)]
+        lines += [f"  No answer: {turn.problem}" for turn in each.turns if turn.problem]
+    return "\n".join(lines) + "\n"
+
+
+_ROLES: dict[RoleName, str] = {
+    "observe": "Observe looked at what runs",
+    "plan": "Plan chose what to try",
+    "execute": "Execute tried it",
+    "learn": "Learn kept what is worth knowing",
+}
+_SPEAKERS = {"system": "rules", "user": "asked", "assistant": "mind", "tool": "answer"}
+
+
+def _message_lines(message: Message) -> list[str]:
+    said = _indented(message.text, f"  {_SPEAKERS[message.role]:<7}") if message.text else []
+    return said + [f"  {'call':<7}{each.tool} {each.arguments}" for each in message.calls]
+
+
+def _event_lines(data: dict[str, Any]) -> list[str]:
+    try:
+        event = msgspec.convert(data, AnyEvent)
+    except msgspec.ValidationError:
+        return ["         (something that this version cannot read)"]
+    words = _words(event)
+    return _indented(words, f"{event.at_s:6.1f} s ") if words else []
+
+
+def _words(event: AnyEvent) -> str:
+    """One event in plain words; empty for what only a moving display needs."""
+    match event:
+        case happened.RoleBegan():
+            return f"{event.why}."
+        case happened.Said() | happened.Progressed() | happened.Learned():
+            return event.text.strip()
+        case happened.Called():
+            return f"→ {event.title}"
+        case happened.Returned():
+            return f"{'←' if event.ok else '✗'} {event.summary}"
+        case happened.Observed():
+            workload = event.workload
+            return f"Seen: {workload.sentence} Taken for {workload.class_id}: {'; '.join(workload.evidence)}."
+        case happened.Planned():
+            plan = event.plan
+            settings = ", ".join(f"{name} = {value}" for name, value in plan.settings.items())
+            with_settings = f" with {settings}" if settings else ""
+            return f"Plan: {plan.mode} {plan.policy}{with_settings}. {plan.reason} Expected: {plan.expected}"
+        case happened.Proven():
+            found = len(event.report.findings)
+            return f"Verified {event.report.name}: {event.report.verdict}, {found} findings."
+        case happened.Asked():
+            choices = " / ".join(words for _, words in event.question.choices)
+            return f"? {event.question.title} {event.question.text} [{choices}]"
+        case happened.Answered():
+            return f"! {event.choice} (by {event.by})"
+        case happened.Measured():
+            return _measured(event)
+        case happened.Deployed():
+            return f"{event.deployment.policy}: {event.deployment.state}. {event.deployment.reason}"
+        case happened.Steered():
+            return f"You added: {event.words}"
+        case happened.Warned():
+            return f"⚠ {event.text}"
+        case happened.Ended():
+            return f"End: {event.state}. {event.text} {event.remedy}".strip()
+        case happened.Spent():
+            return ""
+
+
+def _measured(event: happened.Measured) -> str:
+    it = event.comparison
+    if it.before is None or it.after is None:
+        return f"Measured: {it.verdict}. {it.reason}".strip()
+    change = "" if it.change_percent is None else f" ({it.change_percent:+.0f} %)"
+    values = f"{it.metric.name} {it.before:g} before, {it.after:g} after{change}"
+    return f"Measured {values}: {it.verdict}. {it.reason}".strip()
+
+
+def _indented(text: str, head: str) -> list[str]:
+    first, *rest = text.splitlines() or [""]
+    return [head + first, *(" " * len(head) + line for line in rest)]
 
 
 class Replay:
