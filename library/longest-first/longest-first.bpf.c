@@ -11,6 +11,9 @@
  * head start, a shorter one its part of it. So does a task that ran for less than a millisecond before it last
  * slept: it costs the batch nothing, and shells and services stay usable.
  *
+ * What a job has run itself earns a few turns at most: of equal jobs, those that began first would keep their CPUs otherwise,
+ * and the others would come too seldom to catch up.
+ *
  * A head start is a bounded lead over those who came earlier, so everybody's turn comes. Weight decides how long a turn is.
  */
 #include <schedtui.bpf.h>
@@ -23,6 +26,7 @@ char _license[] SEC("license") = "GPL";
 #define MAX_ROUND_NS NSEC_PER_SEC
 #define BRIEF_NS (2 * NSEC_PER_MSEC)
 #define NAME_SIZE 16
+#define TURNS_EARNED 4
 
 /* Jobs whose name begins like this are long from the start. Empty: lengths are only learned. Cost: A name that
  * fits short jobs too takes the advantage from the long ones. */
@@ -103,28 +107,34 @@ static bool longest_is_named(const struct job_name *name)
 	return true;
 }
 
-/* CPU time in ns that the job is expected to take, as far as it matters. */
+/* CPU time in ns that a job of its name takes, as far as it matters; 0: nobody knows. */
 static u64 longest_length(const struct task_struct *p)
 {
 	struct job_name name = longest_name(p);
-	u64 so_far = p->se.sum_exec_runtime, *learned;
+	u64 *learned;
 
 	if (longest_is_named(&name))
 		return long_after_ms * NSEC_PER_MSEC;
 	learned = bpf_map_lookup_elem(&lengths, &name);
-	return min(learned ? max(*learned, so_far) : so_far, long_after_ms * NSEC_PER_MSEC);
+	return learned ? min(*learned, long_after_ms * NSEC_PER_MSEC) : 0;
+}
+
+/* The part of the head start that a length earns. */
+static u64 longest_earned(u64 length)
+{
+	return head_start_ms * min(length, long_after_ms * NSEC_PER_MSEC) / max(long_after_ms, 1);
 }
 
 /* Where in the queue a task belongs: when it came, less its head start. */
 static u64 longest_place(const struct task_struct *p, const struct job *job)
 {
-	u64 length = longest_length(p);
-	u64 lead = head_start_ms * NSEC_PER_MSEC;
+	u64 so_far = p->se.sum_exec_runtime, length = longest_length(p);
+	u64 lead = max(longest_earned(length), min(longest_earned(so_far), TURNS_EARNED * slice_us * NSEC_PER_USEC));
 
 	if (length >= long_after_ms * NSEC_PER_MSEC)
 		count(nr_long_first);
-	else if (p->se.sum_exec_runtime - job->awake_since + job->usual_burst_ns >= BRIEF_NS)
-		lead = head_start_ms * length / max(long_after_ms, 1);
+	else if (so_far - job->awake_since + job->usual_burst_ns < BRIEF_NS)
+		lead = head_start_ms * NSEC_PER_MSEC;
 	return scx_bpf_now() - lead;
 }
 
