@@ -18,6 +18,7 @@ from schedtui import __version__
 from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
 from schedtui.commands.ask import ask
 from schedtui.commands.audit import audit
+from schedtui.commands.classify import classify
 from schedtui.commands.history import history
 from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
@@ -375,6 +376,7 @@ def lab_kernels(series: tuple[str, ...], as_json: bool) -> None:
     console.result({"kernels": kernels}, "\n".join(lines) or "None yet; the first lab fetches one.")
 
 
+cli.add_command(classify)
 cli.add_command(library)
 cli.add_command(history)
 cli.add_command(audit)
