@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from schedtui.backend.model import Finding
 from schedtui.backend.verifier.judge import best, doubtful, figures, findings, jain
+from schedtui.backend.verifier.kernel import about_counters
 from schedtui.backend.verifier.stress import Result, Task, read_results
 
 
@@ -176,3 +177,15 @@ def test_a_line_that_was_cut_off_is_left_out() -> None:
     line = '{"test": "even", "policy": true, "seconds": 1, "cpus": 2, "lasted": true, "stuck": 0, "fork_failed": false'
     whole = line + ', "tasks": []}'
     assert [each.test for each in read_results(f"{whole}\n{line}\nnonsense\n")] == ["even"]
+
+
+def test_where_the_kernel_had_to_help_out_often_it_is_noted_with_what_it_did() -> None:
+    assert list(about_counters(0, {"SCX_EV_SELECT_CPU_FALLBACK": 100, "SCX_EV_BYPASS_ACTIVATE": 2})) == []
+    (found,) = about_counters(0, {"SCX_EV_SELECT_CPU_FALLBACK": 101, "SCX_EV_DISPATCH_LOCAL_DSQ_OFFLINE": 3})
+    assert (found.rule, found.severity) == ("kernel-helped", "note")
+    assert found.details == "101 times: chose a CPU that the task may not use; the kernel chose another"
+
+
+def test_a_single_task_that_the_policy_refused_fails_it() -> None:
+    (found,) = about_counters(1, {})
+    assert (found.rule, found.severity) == ("tasks-refused", "error")

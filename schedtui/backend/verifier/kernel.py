@@ -259,7 +259,7 @@ class Trial:
         gone = False
         if now.sched_ext != "enabled":
             findings, gone = self._after_its_end(name, obj, settings, results)
-        findings += _about_counters(now.rejected, now.events or before.events)
+        findings += about_counters(now.rejected, now.events or before.events)
         try:
             self.machine.unload()
         except SchedtuiError as error:
@@ -413,7 +413,8 @@ def _thrown_out(event: Event, test: str) -> Finding:
     )
 
 
-def _about_counters(rejected: int, events: dict[str, int]) -> Iterator[Finding]:
+def about_counters(rejected: int, events: dict[str, int]) -> Iterator[Finding]:
+    """What the kernel counted while the policy ran: tasks that it refused, and its sched_ext events."""
     if rejected:
         yield Finding(
             rule="tasks-refused",
