@@ -24,7 +24,7 @@ from schedtui.agent.mind import RoleName
 from schedtui.agent.tools import Arguments, Result, Tool, shown
 from schedtui.agent.trust import needed_for
 from schedtui.backend.deploy import Proposal, compiled
-from schedtui.backend.errors import BadFile, NotPermitted, SchedtuiError, UnknownName
+from schedtui.backend.errors import BadFile, CompileFailed, NotPermitted, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES, check_settings
 from schedtui.backend.model import (
     Comparison,
@@ -578,13 +578,14 @@ def _known_report(bench: Bench, subject: Subject) -> Report | None:
     kernel = bench.info.kernel_id
     if kernel is None:
         return None
-    stages, obj = static_stages(Path(subject.policy.source), subject.policy, _progress(bench))
-    if obj is None or stages[-1].verdict == "fail":
+    try:
+        digest = hashlib.sha256(compiled(subject.policy)).hexdigest()
+    except CompileFailed:  # the verifier says it better
         return None
-    digest = hashlib.sha256(obj).hexdigest()
     known = reports.find(digest, subject.settings, kernel, quick=bench.request.quick)
     if known is None:
         return None
+    stages, _ = static_stages(Path(subject.policy.source), subject.policy, _progress(bench))
     stages = (*stages, known.stages[-1])
     return replace(known, stages=stages, verdict=worst(each.verdict for each in stages))
 
