@@ -1,4 +1,4 @@
-"""A sentence on the command line is read as a class, with how sure that is and why; or as what nothing here can help."""
+"""A sentence on the command line is read as a class, with how sure that is and why; or as what cannot be helped."""
 
 from __future__ import annotations
 
