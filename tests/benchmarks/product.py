@@ -22,7 +22,7 @@ from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.lab import LabMachine, default_cpus
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.provision import find_qemu
-from tests.benchmarks import intents, library, verifier
+from tests.benchmarks import intents, library, loop, verifier
 from tests.terminal import Terminal
 
 COMMAND = Path(sys.executable).parent / "schedtui"
@@ -129,6 +129,7 @@ def main(runs: int) -> None:
     )
     library.main()
     intents.main()
+    loop.main()
     verifier.main()
     lab_open_s()
     report("first painted live frame, host", repeat(runs, first_frame_s), "s", "≤ 0.5")
