@@ -76,6 +76,12 @@ class Watch:
             self._frames.append(frame)
             self._more.notify_all()
 
+    def fail(self, error: SchedtuiError) -> None:
+        """No more will come, because of this."""
+        with self._more:
+            self._failed = error
+            self._more.notify_all()
+
     def follow(self, machine: Machine, interval_s: float = 0.5) -> threading.Thread:
         """Consume the machine's frames until it is closed, in a thread of its own, which is returned."""
 
@@ -84,9 +90,7 @@ class Watch:
                 for frame in machine.frames(interval_s):
                     self.add(frame)
             except SchedtuiError as error:
-                with self._more:
-                    self._failed = error
-                    self._more.notify_all()
+                self.fail(error)
 
         thread = threading.Thread(target=consume, name="frames for the agent", daemon=True)
         thread.start()
@@ -140,8 +144,11 @@ class Person(Protocol):
         """An event, now."""
         ...
 
-    def ask(self, question: Question, over: Callable[[], bool] = lambda: False) -> Answered:
-        """The answer; the safe one when nobody gives any, or the question is ``over``. Raises Stopped."""
+    def ask(self, question: Question, over: Callable[[], bool] = lambda: False, *, good: bool = False) -> Answered:
+        """The answer; the safe one when nobody gives any, or the question is ``over``. Raises Stopped.
+
+        ``good``: what was measured speaks for keeping, so that a setting may say so.
+        """
         ...
 
     def consent(self, needed: TrustLevel, question: Question) -> bool:

@@ -11,24 +11,22 @@ import contextlib
 import queue
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schedtui.agent import project, roles, toolset
 from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, PlanFacts, Tried
+from schedtui.agent.asking import Asking, Declined, EndState
+from schedtui.agent.asking import Consent as Consent
 from schedtui.agent.bench import Bench, Request, Subject, Watch
 from schedtui.agent.budget import Budget, Limits
 from schedtui.agent.draft import Draft, name_for, write
 from schedtui.agent.events import (
-    Answered,
-    Asked,
     Ended,
-    Event,
     Listen,
     Planned,
     Progressed,
@@ -42,8 +40,8 @@ from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName,
 from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox
 from schedtui.agent.trajectory import Trajectory
-from schedtui.agent.trust import Allowed, Refused, Trust, TrustLevel
 from schedtui.agent.trust import Outcome as TrustOutcome
+from schedtui.agent.trust import Trust
 from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import CLASSES
@@ -51,14 +49,11 @@ from schedtui.backend.machine import Machine
 from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
 from schedtui.backend.store import Outcome, Store
 
-Consent = Literal["ask", "yes", "no"]
-"""Who answers questions: a person; a setting that says yes; a setting that leaves everything as it is, save in the lab,
-which is nobody's desktop."""
-EndState = Literal["kept", "reverted", "proposed", "refused", "stopped", "failed", "unknown"]
+if TYPE_CHECKING:
+    from schedtui.backend.breaker import Breaker
 
 LOOK_S = 2.0
 REPAIRS = 3
-_POLL_S = 0.05
 _SETTLE_S = 0.5
 _LONGEST_BEGINNING = 10_500
 """Characters of a source that a new policy is begun from; longer ones cost more than they teach."""
@@ -77,16 +72,6 @@ _LOADS = {
 }
 """What runs in an idle lab in place of a person's programs."""
 _ANY_LOADS = ("hogs", "frames")
-
-
-class Declined(Stopped):
-    """A person, or nobody being there, leaves everything as it is."""
-
-    kind = "declined"
-
-    def __init__(self, state: EndState, message: str, remedy: str = "") -> None:
-        super().__init__(message, remedy)
-        self.state: EndState = state
 
 
 class Story(Struct, frozen=True, kw_only=True):
@@ -118,7 +103,8 @@ class Story(Struct, frozen=True, kw_only=True):
 class Engine:
     """Answers requests, one at a time, on one machine. ``answer`` blocks; the other methods are for other threads.
 
-    ``machine`` is open, and ``watch`` gets its frames.
+    ``machine`` is open, and ``watch`` gets its frames. ``doubt`` is called, after a request, with what the circuit
+    breaker sees of what was kept and cannot judge by itself.
     """
 
     def __init__(
@@ -136,6 +122,7 @@ class Engine:
         limits: Limits | None = None,
         kernel: Path | None = None,
         audit: Recorder | None = None,
+        doubt: Callable[[Deployment, str], None] = lambda _deployment, _text: None,
     ) -> None:
         self._machine = machine
         self._info = info
@@ -152,14 +139,32 @@ class Engine:
         self._stop = threading.Event()
         self._steering: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._doubt = doubt
+        self._breaker: Breaker | None = None
+        self._written_to: Path | None = None
         self._kept: Deployment | None = None
         self._loads: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """Of each request, before a person lets it go on."""
+        return self._limits
+
+    @property
+    def trajectory(self) -> Path | None:
+        """Where the request that is answered is written down; None before the first."""
+        return self._written_to
 
     # ---- from other threads ----
 
     def stop(self) -> None:
         """End the request as soon as possible; what was not kept is taken away."""
         self._stop.set()
+
+    def close(self) -> None:
+        """Watch what was kept no more; it stays."""
+        self._stop.set()
+        self._end_watch()
 
     def steer(self, words: str) -> None:
         """Something more from the person, for the role that works now and those after it."""
@@ -173,17 +178,7 @@ class Engine:
 
     def answer(self, request: Request) -> Story:
         """Work on it to its end. Never raises for what can go wrong with a request: ``state`` and ``text`` tell."""
-        self._began = time.monotonic()
-        self._stop.clear()
-        self._kept, self._loads = None, ()
-        self._trajectory = Trajectory(
-            request.words,
-            self._mind.name,
-            masker := Masker.here(identity=self._mind.needs_network),
-            leaves_computer=self._mind.needs_network,
-        )
-        self._listen = self._trajectory.listening(self._heard)
-        self._budget = Budget(self._limits)
+        self._begin(request)
         request_id = self._kept_request(request)
         with tempfile.TemporaryDirectory(prefix="schedtui-draft-") as folder:
             self._bench = Bench(
@@ -195,7 +190,7 @@ class Engine:
                 folder=Path(folder),
                 mind_name=self._mind.name,
                 deployer=self._deployer,
-                person=self,
+                person=self._asking,
                 stop=self._stop,
                 request_id=request_id,
                 kernel=self._kernel,
@@ -206,15 +201,38 @@ class Engine:
                 bench=self._bench,
                 budget=self._budget,
                 trajectory=self._trajectory,
-                masker=masker,
+                masker=self._masker,
                 listen=self._listen,
                 stop=self._stop,
                 steering=self._steering,
-                since=self._began,
+                since=self._asking.began,
             )
             self._record("request", words=request.words, machine=self._info.kind)
             state, text, remedy = self._worked_on()
             return self._ended(state, text, remedy)
+
+    def _begin(self, request: Request) -> None:
+        """Everything that is of one request only."""
+        self._end_watch()
+        self._stop.clear()
+        self._kept, self._loads = None, ()
+        self._masker = Masker.here(identity=self._mind.needs_network)
+        self._trajectory = Trajectory(
+            request.words, self._mind.name, self._masker, leaves_computer=self._mind.needs_network
+        )
+        self._written_to = self._trajectory.path
+        self._listen = self._trajectory.listening(self._heard)
+        self._budget = Budget(self._limits)
+        self._asking = Asking(
+            consent=self._consent,
+            kind=self._info.kind,
+            trust=self._trust,
+            budget=self._budget,
+            listen=self._listen,
+            stop=self._stop,
+            replies=self._replies,
+            record=self._record,
+        )
 
     def _worked_on(self) -> tuple[EndState, str, str]:
         """The stages in their order, and how they ended."""
@@ -238,7 +256,7 @@ class Engine:
     def _prepare(self) -> None:
         """Loads for an idle lab, and a first look."""
         started = self._info.kind == "lab" and self._start_loads()
-        self.tell(Progressed, text="Looking at the machine")
+        self._asking.tell(Progressed, text="Looking at the machine")
         self._bench.look(LOOK_S, back=not started)
 
     def _start_loads(self) -> bool:
@@ -251,7 +269,7 @@ class Engine:
         for kind in wanted:
             self._machine.start_workload(kind)
         self._loads = wanted
-        self.tell(
+        self._asking.tell(
             Progressed,
             text=f"The lab is idle: loads of schedtui's own run there in place of your programs ({', '.join(wanted)}).",
         )
@@ -300,7 +318,7 @@ class Engine:
 
     def _bring_back(self, best: Subject) -> None:
         """What was kept before a round that did not improve on it, and that the round's trial took away."""
-        self.tell(Progressed, text=f"{best.policy.name} was better, so it is brought back.")
+        self._asking.tell(Progressed, text=f"{best.policy.name} was better, so it is brought back.")
         self._bench.subject = best
         toolset.trial(self._bench, decided=True)
         deployment = self._bench.deployment
@@ -311,7 +329,7 @@ class Engine:
         after = self._bench.look(LOOK_S)
         changed = phase_change(before, after) if isinstance(before, Summary) else ""
         if changed:
-            self.tell(Progressed, text=f"{changed} So the machine is looked at again.")
+            self._asking.tell(Progressed, text=f"{changed} So the machine is looked at again.")
             self._observe()
 
     def _plan(self) -> Plan | None:
@@ -398,7 +416,7 @@ class Engine:
             expected=plan.expected,
             risk=plan.risk,
         )
-        self.tell(Planned, plan=bench.plan)
+        self._asking.tell(Planned, plan=bench.plan)
         bench.deployment, bench.gave_up = None, ""
         bench.subject = Subject(policy=policy, settings=bench.plan.settings)
         if toolset.prove(bench).verdict != "fail":
@@ -436,7 +454,7 @@ class Engine:
         outcome: TrustOutcome = "kept" if deployment.state == "kept" else "reverted" if self._bench.fault else "unkept"
         changed = self._trust.note(self._bench.needed, outcome, asked=self._bench.agreed)
         if changed:
-            self.tell(Progressed, text=changed)
+            self._asking.tell(Progressed, text=changed)
 
     def _keep_outcome(self, deployment: Deployment) -> None:
         """What was measured, for the next time."""
@@ -478,17 +496,17 @@ class Engine:
         try:
             self._run("learn", roles.learn(facts), facts)
         except (MindFailed, OverBudget) as error:
-            self.tell(Warned, text=f"Nothing more was learned: {error.message}")
+            self._asking.tell(Warned, text=f"Nothing more was learned: {error.message}")
 
     def _run(self, role: RoleName, told: str, facts: object) -> None:
         """One role, from its first messages to its end; over a limit, a person may let it begin again."""
         assert isinstance(facts, dict)
-        self.tell(RoleBegan, role=role, why=roles.WHY[role])
+        self._asking.tell(RoleBegan, role=role, why=roles.WHY[role])
         messages = [Message(role="system", text=roles.system(role)), Message(role="user", text=told)]
         try:
             self._loop.run(role, messages, facts)
         except OverBudget as over:
-            if self.ask(_go_on(over)).choice != "continue":
+            if self._asking.ask(_go_on(over)).choice != "continue":
                 raise
             self._budget.grant(self._limits)
             self._loop.run(role, messages, facts)
@@ -499,7 +517,7 @@ class Engine:
 
         near = [each.class_id for each in classify(self._bench.request.words).candidates[:3]]
         choices = (*((each, CLASSES[each].capitalize()) for each in near), ("none", "None of these"))
-        choice = self.ask(
+        choice = self._asking.ask(
             Question(
                 id="clarify",
                 kind="clarify",
@@ -520,71 +538,6 @@ class Engine:
             evidence=(*workload.evidence, "they chose it when asked"),
             metric=workload.metric if workload.metric else Metric(name="wakeup_p99_us"),
         )
-
-    # ---- the person, for the tools ----
-
-    def tell(self, kind: type[Event], **fields: object) -> None:
-        """See bench.Person."""
-        event = kind(at_s=self._now(), **fields)
-        self._listen(event)  # type: ignore[arg-type]
-
-    def ask(self, question: Question, over: Callable[[], bool] = lambda: False) -> Answered:
-        """See bench.Person."""
-        self.tell(Asked, question=question)
-        by: Literal["person", "setting", "countdown"] = "setting"
-        choice = self._by_setting(question)
-        if not choice:
-            with self._budget.waiting():
-                choice, by = self._by_person(question, over)
-        answered = Answered(at_s=self._now(), question_id=question.id, choice=choice, by=by)
-        self._listen(answered)
-        self._record("answer", question=question.title, choice=choice, by=by)
-        return answered
-
-    def consent(self, needed: TrustLevel, question: Question) -> bool:
-        """See bench.Person."""
-        may = self._trust.may(needed, attended=self._consent == "ask")
-        if isinstance(may, Allowed) and not (self._consent == "no" and self._info.kind == "host"):
-            return False
-        if self.ask(question).choice == "yes":
-            return self._consent == "ask"
-        if self._consent == "ask":
-            raise Declined("refused", f"{question.policy} was not tried, as you said.", "Its proof is kept.")
-        why = may.reason if isinstance(may, Refused) else "Nobody said yes."
-        raise Declined(
-            "proposed",
-            f"{question.policy} was proven, and not tried. {why}",
-            "Say it again with --yes: then it is tried, measured, and kept only when it is better.",
-        )
-
-    def _by_setting(self, question: Question) -> str:
-        """What a setting answers; nothing when a person is to be asked."""
-        if self._consent == "ask":
-            return ""
-        safe = question.choices[-1][0]
-        if self._consent == "no" and self._info.kind != "lab":
-            return safe
-        if question.kind == "try":
-            return question.choices[0][0]
-        if question.kind == "keep":
-            comparison = self._bench.deployment.comparison if self._bench.deployment else None
-            return question.choices[0][0] if comparison and comparison.verdict == "better" else safe
-        return safe
-
-    def _by_person(self, question: Question, over: Callable[[], bool]) -> tuple[str, Literal["person", "countdown"]]:
-        known = [id for id, _ in question.choices]
-        deadline = time.monotonic() + question.countdown_s if question.countdown_s else None
-        while True:
-            if self._stop.is_set():
-                raise Stopped("Stopped, as you asked.")
-            try:
-                asked, choice = self._replies.get(timeout=_POLL_S)
-            except queue.Empty:
-                if over() or (deadline is not None and time.monotonic() >= deadline):
-                    return known[-1], "countdown"
-                continue
-            if asked == question.id and choice in known:
-                return choice, "person"
 
     # ---- the end ----
 
@@ -611,7 +564,7 @@ class Engine:
             text = f"{text.rstrip('.')}. {runs} runs now."
         except SchedtuiError as error:
             runs, text = "", f"{text.rstrip('.')}. Which scheduler runs could not be read: {error.message}"
-        self.tell(Ended, state=state, text=text, remedy=remedy)
+        self._asking.tell(Ended, state=state, text=text, remedy=remedy)
         self._record("ended", state=state, scheduler=runs)
         with contextlib.suppress(SchedtuiError):
             self._trajectory.save()
@@ -627,11 +580,13 @@ class Engine:
                     input_tokens=usage.input_tokens,
                     output_tokens=usage.output_tokens,
                     dollars=usage.dollars,
-                    seconds=self._now(),
+                    seconds=self._asking.seconds,
                 )
             )
         deployment = self._kept or bench.deployment
         deployment = self._deployer.current(deployment) if deployment else None
+        if deployment is not None and deployment.state == "kept":
+            self._hand_over(deployment)
         return Story(
             request=bench.request,
             id=bench.request_id,
@@ -650,23 +605,32 @@ class Engine:
             scheduler=runs,
         )
 
+    def _hand_over(self, deployment: Deployment) -> None:
+        """To the circuit breaker, which watches what was kept from now on."""
+        from schedtui.backend.breaker import Breaker
+
+        self._breaker = Breaker(self._deployer, deployment, ask=self._doubt)
+        self._breaker.start()
+
+    def _end_watch(self) -> None:
+        breaker, self._breaker = self._breaker, None
+        if breaker is not None:
+            breaker.stop()
+
     def _kept_request(self, request: Request) -> int | None:
         try:
             return self._store.add_request(
                 request.words, "", self._mind.name, self._trajectory.path, machine=self._info.kind
             )
         except SchedtuiError as error:
-            self.tell(Warned, text=f"{error.message} The request goes on, and is not kept.")
+            self._asking.tell(Warned, text=f"{error.message} The request goes on, and is not kept.")
             return None
 
     def _try_to_keep(self, act: Callable[[], object]) -> None:
         try:
             act()
         except SchedtuiError as error:
-            self.tell(Warned, text=error.message)
-
-    def _now(self) -> float:
-        return time.monotonic() - self._began
+            self._asking.tell(Warned, text=error.message)
 
     def _record(self, act: str, **details: object) -> None:
         if self._audit is not None:

@@ -735,6 +735,7 @@ def _now(bench: Bench, deployment: Deployment) -> Deployment:
 def _decided(bench: Bench, deployment: Deployment) -> Deployment:
     """Kept, if whoever decides says so; what went wrong meanwhile has decided already."""
     comparison = deployment.comparison
+    better = comparison is not None and comparison.verdict == "better"
     answered = bench.person.ask(
         Question(
             id=f"keep-{deployment.id}",
@@ -747,6 +748,7 @@ def _decided(bench: Bench, deployment: Deployment) -> Deployment:
             settings=deployment.settings,
         ),
         over=lambda: bench.deployer.current(deployment).state != "canary",
+        good=better,
     )
     current = bench.deployer.current(deployment)
     if current.state != "canary":
