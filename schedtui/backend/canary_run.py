@@ -108,7 +108,8 @@ class Guard:
         self._candidate = candidate
         self._rejected = before.scheduler.rejected
         self._longest_ms = 0.0
-        self._waiter = ""
+        self._starving = ""
+        """Whose wait was too long the last time."""
         self._watchdog_ms = watchdog_ms(candidate.obj)
 
     def note_baseline(self, sample: Sample) -> None:
@@ -135,10 +136,12 @@ class Guard:
 
     def _starves(self, sample: Sample) -> str:
         """A wait counts when it is seen twice: a computer that stood still for a moment is not the fault of any."""
-        wait_ms, waiter = sample.longest_wait_ms or 0.0, sample.longest_waiter
-        again, self._waiter = waiter == self._waiter, waiter
-        if not again or not waiter:
-            return ""
+        fault = self._too_long(sample.longest_wait_ms or 0.0, sample.longest_waiter)
+        waiter = sample.longest_waiter if fault else ""
+        again, self._starving = bool(waiter) and waiter == self._starving, waiter
+        return fault if again else ""
+
+    def _too_long(self, wait_ms: float, waiter: str) -> str:
         if wait_ms > self._watchdog_ms / 2:
             return (
                 f"{waiter} has waited {wait_ms / 1000:.1f} s for a CPU: at {self._watchdog_ms / 1000:g} s the kernel's "

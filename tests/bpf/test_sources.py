@@ -22,7 +22,7 @@ POLICIES = list(LIBRARY.loadable().values())
 PROBES = sorted((shipped("bpf") / "probes").glob("*.bpf.c"))
 PROBE_READ = {4, 45, 112, 113, 114, 115}
 """The numbers of bpf_probe_read and its variants; see enum bpf_func_id."""
-EXAMPLES = [HERE / f"{name}.bpf.c" for name in ("old_style", "all_forms", "stall", "rejected")]
+EXAMPLES = [HERE / f"{name}.bpf.c" for name in ("old_style", "all_forms", "stall", "rejected", "hogging")]
 
 each_policy = pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 
