@@ -999,11 +999,21 @@ static __always_inline bool wants_to_go_on(const struct task_struct *prev)
 	return prev && (prev->scx.flags & SCX_TASK_QUEUED);
 }
 
-/* CPUs that run tasks now. */
+/* CPUs that run tasks now. In cpu_offline() the one that goes still counts: see nr_cpus_without(). */
 static __always_inline u32 nr_online_cpus(void)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	u32 nr = bpf_cpumask_weight(online);
+
+	scx_bpf_put_cpumask(online);
+	return nr ?: 1;
+}
+
+/* CPUs that run tasks when this one has gone, for cpu_offline(): the kernel calls it first, and takes the CPU out then. */
+static __always_inline u32 nr_cpus_without(s32 cpu)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	u32 nr = bpf_cpumask_weight(online) - bpf_cpumask_test_cpu(cpu, online);
 
 	scx_bpf_put_cpumask(online);
 	return nr ?: 1;

@@ -356,7 +356,7 @@ void BPF_STRUCT_OPS(focus_cpu_online, s32 cpu)
 void BPF_STRUCT_OPS(focus_cpu_offline, s32 cpu)
 {
 	empty_for_offline(SHARED_DSQ, cpu);
-	clock.nr_cpus = nr_online_cpus();
+	clock.nr_cpus = nr_cpus_without(cpu);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(focus_init)

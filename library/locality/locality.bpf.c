@@ -477,7 +477,7 @@ void BPF_STRUCT_OPS(locality_cpu_offline, s32 cpu)
 
 	bpf_for(llc, 0, min(nr_caches, MAX_LLCS))
 		empty_for_offline(llc, cpu);
-	clock.nr_cpus = nr_online_cpus();
+	clock.nr_cpus = nr_cpus_without(cpu);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(locality_init)

@@ -440,7 +440,7 @@ void BPF_STRUCT_OPS(periodic_cpu_offline, s32 cpu)
 {
 	empty_for_offline(PERIODIC_DSQ, cpu);
 	empty_for_offline(FAIR_DSQ, cpu);
-	clock.nr_cpus = nr_online_cpus();
+	clock.nr_cpus = nr_cpus_without(cpu);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(periodic_init)

@@ -516,7 +516,7 @@ void BPF_STRUCT_OPS(powersave_cpu_offline, s32 cpu)
 	powersave_close(cpu);
 	empty_for_offline(OPEN_DSQ, cpu);
 	empty_for_offline(ANY_DSQ, cpu);
-	clock.nr_cpus = nr_online_cpus();
+	clock.nr_cpus = nr_cpus_without(cpu);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(powersave_init)

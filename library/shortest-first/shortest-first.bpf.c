@@ -280,7 +280,7 @@ void BPF_STRUCT_OPS(shortest_cpu_online, s32 cpu)
 void BPF_STRUCT_OPS(shortest_cpu_offline, s32 cpu)
 {
 	empty_for_offline(SHARED_DSQ, cpu);
-	nr_cpus = nr_online_cpus();
+	nr_cpus = nr_cpus_without(cpu);
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(shortest_init)

@@ -114,7 +114,7 @@ _OFTEN = {
     "scx_bpf_test_and_clear_cpu_idle", "scx_bpf_task_cpu", "scx_bpf_now", "scx_bpf_task_set_slice",
     "is_percpu_kthread", "kick_idle_cpu", "empty_for_offline", "wants_to_go_on", "nr_online_cpus", "slice_for_queue",
     "weighted", "time_before", "time_clamp", "clamp_u64", "new_task_state", "task_state", "first_vtime", "vclock_now",
-    "vclock_turn", "vclock_start", "vclock_join", "vclock_leave", "scx_bpf_error",
+    "vclock_turn", "vclock_start", "vclock_join", "vclock_leave", "scx_bpf_error", "nr_cpus_without",
 }  # fmt: skip
 
 

@@ -88,6 +88,14 @@ def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each
     each_kernel.unload()
 
 
+def test_a_cpu_that_goes_is_not_counted_any_more_and_one_that_comes_is(each_kernel: LabMachine) -> None:
+    each_kernel.load("counts", compile_bpf(SOURCES / "counts_cpus.bpf.c"), {})
+    done = each_kernel.run(["sh", "-c", "cd /sys/devices/system/cpu/cpu1 && echo 0 > online && echo 1 > online"], 60)
+    assert done.exit_code == 0
+    statistics = next(each_kernel.frames(0.5)).scheduler.statistics
+    assert statistics == {"nr_when_one_went": 1, "nr_when_one_came": 2}
+
+
 def test_a_named_long_job_runs_beside_the_short_ones_and_not_after_them(lab: LabMachine) -> None:
     assert output_of(lab, SHORT_AND_LONG).split()[-1] == "long", "shared evenly, the long job ends last"
 
