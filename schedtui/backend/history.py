@@ -10,6 +10,7 @@ from msgspec import Struct
 from schedtui.backend.library.history import in_words as outcome_in_words
 from schedtui.backend.model import Comparison, Deployment
 from schedtui.backend.store import Outcome, RequestRow, Store
+from schedtui.units import count, duration
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -93,7 +94,7 @@ def story(entry: Entry) -> list[str]:
     lines = [entry.title]
     request = entry.request
     if request is not None:
-        lines += [f"Answered by {request.mind}, on this {'computer' if request.machine == 'host' else 'lab'}."]
+        lines += [f"Answered by {request.mind}, {'on this computer' if request.machine == 'host' else 'in the lab'}."]
         if request.workload is not None:
             lines += ["", f"Understood as: {request.workload.sentence}"]
             lines += [f"  · {each}" for each in request.workload.evidence]
@@ -111,16 +112,25 @@ def story(entry: Entry) -> list[str]:
 
 
 def compared(comparison: Comparison) -> str:
-    """A comparison in a line: ``1200 µs before, 800 µs after (−33 %, between −40 % and −24 %)``."""
+    """A comparison in a line: ``1.2 ms before, 800 µs after (−33 %, between −40 % and −24 %)``."""
     if comparison.before is None or comparison.after is None:
         return comparison.reason
-    unit = {"wakeup_p99_us": " µs", "wakeup_p50_us": " µs", "work_per_s": " per second", "command_s": " s"}
-    of = unit[comparison.metric.name]
     change = "" if comparison.change_percent is None else f"{comparison.change_percent:+.0f} %"
     if comparison.low_percent is not None and comparison.high_percent is not None:
         change += f", between {comparison.low_percent:+.0f} % and {comparison.high_percent:+.0f} %"
-    words = f"{comparison.before:.4g}{of} before, {comparison.after:.4g}{of} after"
+    words = f"{measured(comparison, comparison.before)} before, {measured(comparison, comparison.after)} after"
     return f"{words} ({change.replace('-', '−')})" if change else words
+
+
+def measured(comparison: Comparison, value: float) -> str:
+    """A value of the comparison's metric with its unit."""
+    match comparison.metric.name:
+        case "work_per_s":
+            return f"{count(value)} per second"
+        case "command_s":
+            return duration(value * 1e6)
+        case _:
+            return duration(value)
 
 
 def _of_request(request: RequestRow, deployments: list[Deployment], outcomes: list[Outcome]) -> Entry:

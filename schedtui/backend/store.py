@@ -256,10 +256,20 @@ class Store:
         return self._rows("outcome", Outcome, where, "time", limit)
 
     def add_request(
-        self, words: str, class_id: str = "", mind: str = "", trajectory_path: str | Path = "", *, machine: str = "host"
+        self,
+        words: str,
+        class_id: str = "",
+        mind: str = "",
+        trajectory_path: str | Path = "",
+        *,
+        machine: str = "host",
+        began: float | None = None,
     ) -> int:
-        """Keep a request that is begun; returns its id. ``finish_request`` ends it."""
-        row = RequestRow(words=words, class_id=class_id, mind=mind, trajectory=str(trajectory_path), machine=machine)
+        """Keep a request that began (at Unix time ``began``; None: now); its id. ``finish_request`` ends it."""
+        began = time.time() if began is None else began
+        row = RequestRow(
+            words=words, class_id=class_id, mind=mind, trajectory=str(trajectory_path), machine=machine, time=began
+        )
         with self._opened() as connection:
             return _insert(connection, "request", {**_values("request", row), "workload": None, "id": None})
 

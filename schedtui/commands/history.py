@@ -62,37 +62,17 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 def export(name: str, file: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write a request or a deployment with all its steps to FILE, as JSON. [default: schedtui-ID.json]"""
+    from schedtui.agent.export import export as written
     from schedtui.backend import history as known
-    from schedtui.backend.errors import BadFile
     from schedtui.backend.store import Store
 
     console = Console(as_json)
     entry = known.entry(Store(), name)
     target = file or Path(f"schedtui-{entry.name}.json")
-    content = _exported(entry, console)
-    try:
-        with target.open("wb" if overwrite else "xb") as opened:
-            opened.write(content)
-    except FileExistsError as error:
-        raise BadFile(f"{target} exists already.", "Give another name, or --overwrite.") from error
-    except OSError as error:
-        raise BadFile(f"{target} cannot be written: {error.strerror or error}.") from error
+    missing = written(entry, target, overwrite=overwrite)
+    if missing:
+        console.note(missing)
     console.result({"name": entry.name, "file": str(target)}, f"Written to {target}.")
-
-
-def _exported(entry: Entry, console: Console) -> bytes:
-    import msgspec
-
-    from schedtui.agent import trajectory
-    from schedtui.backend.errors import BadFile
-
-    data = {**_data(entry), "trajectory": None}
-    if entry.request is not None and entry.request.trajectory:
-        try:
-            data["trajectory"] = trajectory.read(Path(entry.request.trajectory))
-        except BadFile as error:
-            console.note(f"It is written without its steps: {error.message}")
-    return msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n"
 
 
 def _steps(entry: Entry) -> str | None:
@@ -109,16 +89,9 @@ def _steps(entry: Entry) -> str | None:
 
 
 def _data(entry: Entry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "time": entry.time,
-        "title": entry.title,
-        "state": entry.state,
-        "result": entry.result,
-        "request": entry.request,
-        "deployments": entry.deployments,
-        "outcomes": entry.outcomes,
-    }
+    from schedtui.agent.export import as_data
+
+    return as_data(entry)
 
 
 def _row(entry: Entry) -> list[str]:

@@ -19,6 +19,7 @@ KEYS = (
     ("p", "Presets: goals in plain words; preview one, apply it."),
     ("d", "Describe: say in plain words what you do; get a scheduler for it, with the reason."),
     ("l", "Library: every policy; search (/), set (t) and verify (v) one, read its source (s)."),
+    ("h", "History: what was tried here, what it measured; read its story (o), apply it again."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),
