@@ -31,6 +31,7 @@ from schedtui.backend.errors import Interrupted, LoadRejected, SchedtuiError
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Event, EventKind, Frame, MachineInfo, Panic, Scheduler
 from schedtui.config import chosen_theme, remember_theme
+from schedtui.control import Control
 from schedtui.driver import TerminalDriver
 from schedtui.faults import write_log
 from schedtui.feed import Feed, unexpected
@@ -43,7 +44,9 @@ from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.themes import load_themes
 
 if TYPE_CHECKING:
+    from schedtui.asking import Asking
     from schedtui.backend.library.catalogue import Library
+    from schedtui.backend.model import Deployment
 
 __all__ = ["SchedtuiApp", "run_app"]
 
@@ -84,6 +87,8 @@ class SchedtuiApp(App[None]):
         self.animation_level = "none"
         self.dashboard = Dashboard()
         self.feed: Feed | None = None
+        self.control: Control | None = None
+        """What is done to the machine; None while none is open."""
         self.frame: Frame | None = None
         self._opening: Feed | None = feed
         self._opening_act = Act(_opening_title(feed.spec))
@@ -158,6 +163,8 @@ class SchedtuiApp(App[None]):
         self._panics_begun += 1
         this = self._panics_begun
         threading.Thread(target=self._panic, args=(machine,), name="panic", daemon=True).start()
+        if self.control is not None:
+            self.control.panicked()
         self.set_timer(PANIC_PATIENCE_S, lambda: self._panic_is_late(this))
 
     def _panic(self, machine: Machine | None) -> None:
@@ -230,7 +237,8 @@ class SchedtuiApp(App[None]):
             return
         old, self.feed, self._opening = self.feed, message.feed, None
         self.frame = None
-        self._close_in_background(old)
+        self._close_in_background(old, self.control)
+        self.control = Control(message.feed.machine, message.info, self._post, kernel=self._kernel)
         info, act = message.info, self._opening_act
         self._tell_screens(lambda screen: screen.show_machine(info))
         if old is not None:
@@ -241,8 +249,13 @@ class SchedtuiApp(App[None]):
     def on_frame_arrived(self, message: news.FrameArrived) -> None:
         """Show the Frame wherever it concerns."""
         if message.feed is self.feed:
+            first = self.frame is None
             self.frame = message.frame
             self._tell_screens(lambda screen: screen.show_frame(message.frame))
+            if self.control is not None:
+                self.control.see(message.frame)
+                if first:
+                    self.control.recover()
             self._frames_seen += 1
             if self._frames_seen == SETTLED_FRAMES and self._when_settled:
                 self._when_settled()
@@ -259,8 +272,10 @@ class SchedtuiApp(App[None]):
             else:
                 self._open_machine_switch(act)
         elif message.feed is self.feed:
-            self._close_in_background(self.feed)
-            self.feed = self.frame = None
+            if self.control is not None:
+                self.control.lost(message.error)
+            self._close_in_background(self.feed, self.control)
+            self.feed = self.frame = self.control = None
             self.note("bad", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
             self._tell_screens(lambda screen: screen.show_lost(message.error.message))
             self._show_error(message.error)
@@ -275,17 +290,18 @@ class SchedtuiApp(App[None]):
         feed, self._opening = self._opening, None
         self._close_in_background(feed)
 
-    def _close_in_background(self, feed: Feed | None) -> None:
+    def _close_in_background(self, feed: Feed | None, control: Control | None = None) -> None:
         if feed is not None:
-            thread = threading.Thread(target=feed.close, name=f"close {feed.spec}", daemon=True)
+            work = partial(_close, feed, control)
+            thread = threading.Thread(target=work, name=f"close {feed.spec}", daemon=True)
             self._closers.append(thread)
             thread.start()
 
     def close_machines(self) -> None:
         """Close whatever is open or being opened, and wait until nothing of it is left."""
-        for feed in (self.feed, self._opening):
+        for feed, control in ((self.feed, self.control), (self._opening, None)):
             if feed is not None:
-                feed.close()
+                _close(feed, control)
         for thread in self._closers:
             thread.join(CLOSING_PATIENCE_S)
 
@@ -323,9 +339,82 @@ class SchedtuiApp(App[None]):
 
     def on_default_wanted(self) -> None:
         """Give the machine back to the kernel's own scheduler, in a thread."""
-        if self.feed is not None:
-            act = Act("Going back")
-            self._do(act, self.feed.machine.unload)
+        if self.control is not None:
+            self._do(Act("Going back"), self.control.take_back)
+
+    # Deployments and requests
+
+    def on_deployment_changed(self, message: news.DeploymentChanged) -> None:
+        """Say what became of it, with the numbers behind it."""
+        told = _told_of(message.deployment)
+        if told is not None:
+            self.note(*told)
+
+    def on_deployment_recovered(self, message: news.DeploymentRecovered) -> None:
+        """What a crash left is resolved: say so."""
+        deployment = message.deployment
+        when = time.strftime("%d %b %H:%M", time.localtime(deployment.created))
+        self.note("warning", f"Left from {when}: {deployment.policy} was undone. {deployment.reason}")
+
+    def on_control_failed(self, message: news.ControlFailed) -> None:
+        """The history cannot be used: whatever needs it will say so again."""
+        self.note("warning", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
+
+    def on_breaker_asks(self, message: news.BreakerAsks) -> None:
+        """Things got worse, and nobody can tell whose fault it is: a person decides."""
+        self.note("warning", message.text)
+        from schedtui.screens.doubt import DoubtScreen
+
+        self.push_screen(DoubtScreen(message.deployment, message.text), self._doubt_resolved)
+
+    def _doubt_resolved(self, take_away: bool | None) -> None:
+        if take_away:
+            self.post_message(news.DefaultWanted())
+
+    def on_request_wanted(self, message: news.RequestWanted) -> None:
+        """Let the agent work on it, in a thread."""
+        if self.control is None:
+            self._toast(NO_MACHINE, "Describe", "warning")
+            return
+        from schedtui.agent.bench import Request
+
+        asking = self.control.ask(Request(words=message.words))
+        self._tell_screens(lambda screen: screen.show_asking(asking))
+
+    def on_asking_told(self, message: news.AskingTold) -> None:
+        """Something happened in a request: the screens that show it draw it."""
+        asking = message.asking
+        asking.add(message.event)
+        self._tell_screens(lambda screen: screen.show_asking(asking))
+        if asking.question is not None and message.event is asking.asked and not self._is_shown(asking):
+            self._toast("Press d to answer.", asking.question.title, "information")
+
+    def _is_shown(self, asking: Asking) -> bool:
+        return any(isinstance(screen, Live) and screen.shows_asking(asking) for screen in self.screen_stack)
+
+    def on_asking_ended(self, message: news.AskingEnded) -> None:
+        """A request is over."""
+        asking = message.asking
+        if message.story is not None:
+            asking.finish(message.story)
+        elif message.error is not None:
+            asking.fail(message.error)
+        self._tell_screens(lambda screen: screen.show_asking(asking))
+
+    def on_reply_given(self, message: news.ReplyGiven) -> None:
+        """Hand it to the agent."""
+        if self.control is not None:
+            self.control.reply(message.question_id, message.choice)
+
+    def on_steering_given(self, message: news.SteeringGiven) -> None:
+        """Hand it to the agent."""
+        if self.control is not None:
+            self.control.steer(message.words)
+
+    def on_stop_wanted(self) -> None:
+        """End the agent's work."""
+        if self.control is not None:
+            self.control.stop()
 
     def on_act_stage(self, message: news.ActStage) -> None:
         """Pass the stage on."""
@@ -407,6 +496,13 @@ class SchedtuiApp(App[None]):
 
         act, scheduler = self._applying, self._scheduler
         self._open(LibraryScreen(self.library, self._place, scheduler, act=act, kernel=self._kernel))
+
+    def action_history(self) -> None:
+        """Open the history."""
+        from schedtui.screens.history import HistoryScreen
+
+        act, scheduler = self._applying, self._scheduler
+        self._open(HistoryScreen(self.library, self._place, scheduler, act=act, kernel=self._kernel))
 
     def action_describe(self) -> None:
         """Open the line in which the user says what the machine is to be good at."""
@@ -504,6 +600,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("Presets", "Choose what the scheduler is to be good at (p)", self.action_presets)
         yield SystemCommand("Describe", "Say what you do, in plain words (d)", self.action_describe)
         yield SystemCommand("Library", "Every policy, and what is known of it (l)", self.action_library)
+        yield SystemCommand("History", "What was tried here, and what it measured (h)", self.action_history)
         yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
         yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
@@ -592,6 +689,26 @@ class Ear:
     def failed(self, feed: Feed, error: SchedtuiError) -> None:
         """See Listener."""
         self._app.post_message(news.FeedFailed(feed, error))
+
+
+def _close(feed: Feed, control: Control | None) -> None:
+    """First what is done on the machine, then the machine."""
+    if control is not None:
+        control.close()
+    feed.close()
+
+
+def _told_of(deployment: Deployment) -> tuple[EventKind, str] | None:
+    """What “What happened” says of a deployment; None for what is no news."""
+    if deployment.state == "canary":
+        return "info", f"{deployment.policy} is tried and measured"
+    compared = deployment.comparison
+    measured = f" {compared.reason}" if compared else ""
+    if deployment.state == "kept":
+        return "good", f"{deployment.policy} was kept.{measured}"
+    if deployment.state == "reverted" and deployment.digest:
+        return "warning", f"{deployment.policy} was taken away. {deployment.reason}"
+    return None
 
 
 def _opening_title(spec: str) -> str:

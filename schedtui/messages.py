@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check, Frame, MachineInfo, Panic, Report, Scheduler, Setting
+from schedtui.backend.model import Check, Deployment, Frame, MachineInfo, Panic, Report, Scheduler, Setting
 from schedtui.feed import Feed
+
+if TYPE_CHECKING:
+    from schedtui.agent.engine import Story
+    from schedtui.agent.events import AnyEvent
+    from schedtui.asking import Asking
 
 
 @dataclass
@@ -84,6 +90,52 @@ class LoadsFailed(Message):
 
 
 @dataclass
+class DeploymentChanged(Message):
+    """A deployment on the machine that is watched changed its state."""
+
+    deployment: Deployment
+
+
+@dataclass
+class DeploymentRecovered(Message):
+    """What an earlier schedtui left in the middle is resolved."""
+
+    deployment: Deployment
+
+
+@dataclass
+class BreakerAsks(Message):
+    """The circuit breaker cannot tell whose fault it is that things got worse."""
+
+    deployment: Deployment
+    text: str
+
+
+@dataclass
+class ControlFailed(Message):
+    """What an earlier schedtui left could not be looked at."""
+
+    error: SchedtuiError
+
+
+@dataclass
+class AskingTold(Message):
+    """Something happened in a request."""
+
+    asking: Asking
+    event: AnyEvent
+
+
+@dataclass
+class AskingEnded(Message):
+    """A request came to its end: with its story, or with the reason why there is none."""
+
+    asking: Asking
+    story: Story | None = None
+    error: SchedtuiError | None = None
+
+
+@dataclass
 class Examined(Message):
     """The doctor is done."""
 
@@ -142,6 +194,33 @@ class TuneWanted(Message):
 
     policy: str
     settings: dict[str, Setting]
+
+
+@dataclass
+class RequestWanted(Message):
+    """The user says in plain words what should get better."""
+
+    words: str
+
+
+@dataclass
+class ReplyGiven(Message):
+    """The user answered what the agent asked."""
+
+    question_id: str
+    choice: str
+
+
+@dataclass
+class SteeringGiven(Message):
+    """The user says something more while the agent works."""
+
+    words: str
+
+
+@dataclass
+class StopWanted(Message):
+    """The user wants the agent to end its work."""
 
 
 @dataclass

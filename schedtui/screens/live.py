@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from schedtui.act import Act
 from schedtui.backend.model import Frame, MachineInfo, Scheduler
+
+if TYPE_CHECKING:
+    from schedtui.asking import Asking
 
 
 class Live:
@@ -26,4 +31,11 @@ class Live:
 
     def follows(self, act: Act) -> bool:
         """Whether this screen shows how ``act`` goes, and so also how it fails."""
+        return False
+
+    def show_asking(self, asking: Asking) -> None:
+        """A request began, or something happened in it."""
+
+    def shows_asking(self, asking: Asking) -> bool:
+        """Whether this screen shows what ``asking`` wants of a person."""
         return False
