@@ -190,10 +190,10 @@ def _signs(seen: Summary) -> Iterable[Sign]:
     if tail >= _TAIL_US and crowded:
         yield Sign(
             name="tail",
-            words=f"Of a hundred waits for a CPU the longest takes {_time(tail)}, and {used}",
+            words=f"Of a hundred waits for a CPU the longest takes {_time(tail)}",
         )
     if crowded and forks < _FORKS_PER_S:
-        yield Sign(name="hogs", words=f"Programs compute without a pause: {used}{_who(seen)}")
+        yield Sign(name="hogs", words=f"Programs compute without a pause{_who(seen)}: {used}")
     if seen.shape == "a few busy CPUs":
         yield Sign(
             name="few",
