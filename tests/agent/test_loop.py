@@ -15,7 +15,7 @@ from schedtui.agent.loop import CALLS_IN_A_REPLY, CORRECTIONS, Misbehaved
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Call, Message, MindFailed, OverBudget, Reply, Stopped, Turn, Usage
 from schedtui.agent.trajectory import read
-from tests.agent.small_loop import DONE, OPENING, USAGE, ScriptedMind, Setting, calling, saying
+from tests.agent.small_loop import DONE, OPENING, USAGE, Bench, ScriptedMind, Setting, calling, saying
 
 
 def test_a_role_ends_with_the_tool_that_ends_it(tmp_path: Path) -> None:
@@ -191,6 +191,7 @@ def test_stop_ends_the_wait_for_a_mind_that_does_not_heed_it(tmp_path: Path) -> 
     assert read(setting.trajectory.path).conversations[0].turns[0].problem == "Stopped, as you asked."
 
 
+@pytest.mark.slow
 def test_a_mind_that_does_not_heed_its_time_limit_is_left(tmp_path: Path) -> None:
     mind = StubbornMind()
     setting = Setting(tmp_path, mind=mind, budget=Budget(Limits(seconds=2.1), clock=lambda: 0.0))
@@ -205,6 +206,24 @@ def test_after_stop_no_tool_is_run(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         setting.loop.run("observe", OPENING)
     assert setting.bench.done == [] and setting.mind.turns == []
+
+
+def test_stop_between_two_calls_of_an_answer_leaves_the_second_undone(tmp_path: Path) -> None:
+    class Stopping(Bench):
+        @property
+        def says(self) -> str:
+            setting.stop.set()
+            return "nothing"
+
+        @says.setter
+        def says(self, _words: str) -> None: ...
+
+    two = (*calling("look", call_id="a").calls, *calling("look", call_id="b").calls)
+    setting = Setting(tmp_path, [Message(role="assistant", calls=two)])
+    setting.loop.bench = stopping = Stopping()
+    with pytest.raises(Stopped):
+        setting.loop.run("observe", OPENING)
+    assert stopping.done == ["look"]
 
 
 def test_what_the_user_adds_is_said_at_the_next_step(tmp_path: Path) -> None:
