@@ -235,11 +235,11 @@ for _ in range(200):
     time.sleep(0.001)
 second = sum(slots)
 me = os.pidfd_open(os.getpid())
-mine = probe.lookup("tasks", struct.pack("i", me), 136)
+mine = probe.lookup("tasks", struct.pack("i", me), 144)
 child = os.fork() or os._exit(0)
 gone = os.pidfd_open(child)
 os.waitpid(child, 0)
-ended = probe.lookup("tasks", struct.pack("i", gone), 136)
+ended = probe.lookup("tasks", struct.pack("i", gone), 144)
 counters, length = probe.globals(), len(slots)
 probe.close()
 probe.close()
@@ -253,7 +253,7 @@ try:
     closed = probe.globals()
 except SchedtuiError as error:
     closed = error.message
-tell(ended=ended, grew=second - first, mine=sum(struct.unpack("Q32I", mine)[1:]), counters=counters, length=length,
+tell(ended=ended, grew=second - first, mine=sum(struct.unpack("QII32I", mine)[3:]), counters=counters, length=length,
      cpus=possible_cpus(), still=still, closed=closed, leaked=descriptors() - before)
 """,
         PROBE,
@@ -265,3 +265,59 @@ tell(ended=ended, grew=second - first, mine=sum(struct.unpack("Q32I", mine)[1:])
     assert told["length"] == told["cpus"] * 128
     assert told["still"] and told["closed"] == "The probe was closed."
     assert told["leaked"] == 0
+
+
+def test_a_probe_counts_processes_in_focus_apart_and_finds_the_longest_wait(each_kernel: LabMachine) -> None:
+    told = in_guest(
+        each_kernel,
+        """
+def naps(count):
+    for _ in range(count):
+        time.sleep(0.001)
+
+probe = load_probe(objects[0], map_entries={"cpus": possible_cpus(), "focus_cpus": possible_cpus()})
+focused = probe.mmap("focus_cpus").cast("Q")
+naps(100)
+without = sum(focused)
+probe.change("focus", {struct.pack("I", os.getpid()): struct.pack("I", 0)})
+probe.tune({"focus_round": 1})
+naps(100)
+own = sum(focused)
+child = os.fork()
+if not child:
+    naps(100)
+    os._exit(0)
+os.waitpid(child, 0)
+inherited = sum(focused) - own
+probe.change("focus", {struct.pack("I", os.getpid()): None})
+probe.tune({"focus_round": 2})
+before = sum(focused)
+naps(100)
+ended = sum(focused) - before
+hogs = []
+for _ in range(2 * possible_cpus() + 1):
+    hog = os.fork()
+    if not hog:
+        while True:
+            pass
+    hogs.append(hog)
+waits = []
+for _ in range(40):
+    time.sleep(0.02)
+    waits.append(struct.unpack("QI16s4x", probe.walk("find_longest", 32)))
+for hog in hogs:
+    os.kill(hog, 9)
+    os.waitpid(hog, 0)
+probe.close()
+del focused
+tell(without=without, own=own, inherited=inherited, ended=ended,
+     longest_ms=max(ns for ns, _, _ in waits) / 1e6, found=sorted({pid in hogs for _, pid, _ in waits}))
+""",
+        PROBE,
+    )
+    assert told["without"] == 0
+    assert told["own"] >= 60, "of 100 sleeps"
+    assert told["inherited"] >= 60, "of 100 sleeps of what it forked"
+    assert told["ended"] == 0
+    assert told["longest_ms"] > 1, "more tasks than CPUs: somebody waits"
+    assert True in told["found"]
