@@ -80,6 +80,7 @@ class Trajectory:
         self._masker = masker
         self._room = _ROOM_BYTES
         self._lock = threading.Lock()
+        self._saying: list[str] = []
         self.record = Record(request=self._kept(words), mind=mind, leaves_computer=leaves_computer, began=now)
 
     def begin(self, role: RoleName, tools: tuple[ToolSpec, ...]) -> Conversation:
@@ -95,10 +96,15 @@ class Trajectory:
         with self._lock:
             log = self.record.events
             last = log[-1] if log else {}
-            if fresh["event"] == last.get("event") == "said" and fresh["role"] == last["role"]:
-                if len(last["text"]) < _LONGEST_TEXT:
-                    last["text"] = self._masker.masked(last["text"] + fresh["text"])
+            if isinstance(event, happened.Said):
+                if not self._saying or last["role"] != event.role:
+                    self._end_saying()
+                    if len(log) >= _MOST_EVENTS:
+                        return
+                    log.append(fresh)
+                self._saying.append(event.text)
                 return
+            self._end_saying()
             if fresh["event"] == last.get("event") == "measured" and not last["final"]:
                 log.pop()
             if len(log) < _MOST_EVENTS or isinstance(event, happened.Ended):
@@ -132,6 +138,7 @@ class Trajectory:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._lock:
+                self._end_saying()
                 content = msgspec.json.encode(self.record)
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
@@ -141,6 +148,12 @@ class Trajectory:
                 fresh.unlink()
             reason = error.strerror or str(error)
             raise BadFile(f"What was said cannot be kept in {self.path}: {reason}.", "The request goes on.") from error
+
+    def _end_saying(self) -> None:
+        """Mask what came in pieces as a whole: a piece alone does not show that it is a part of a secret."""
+        if self._saying:
+            self.record.events[-1]["text"] = self._kept("".join(self._saying))
+            self._saying.clear()
 
     def _kept_json(self, text: str) -> str:
         """The same for JSON, which stays JSON where it was."""

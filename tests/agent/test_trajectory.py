@@ -88,9 +88,14 @@ def test_what_is_said_in_pieces_and_measured_in_steps_is_one_entry(tmp_path: Pat
     for after in (3.0, 2.0, 1.0):
         comparison = Comparison(metric=Metric(name="wakeup_p99_us"), verdict="inconclusive", before=1.0, after=after)
         trajectory.note(Measured(at_s=2, comparison=comparison, side="after"))
-    said, measured = trajectory.record.events
-    assert said["text"].startswith("the password=") and "is" in said["text"]
+    trajectory.note(Said(at_s=3, role="plan", text="and "))
+    trajectory.save()
+    trajectory.note(Said(at_s=4, role="plan", text="more"))
+    trajectory.save()
+    said, measured, *later = read(trajectory.path).events
+    assert said["text"] == "the password=<secret-1> is"
     assert measured["comparison"]["after"] == 1.0
+    assert [each["text"] for each in later] == ["and ", "more"]
 
 
 def test_a_long_request_stays_within_its_size(tmp_path: Path) -> None:
