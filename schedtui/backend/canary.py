@@ -12,6 +12,7 @@ import functools
 import itertools
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,8 @@ _LEAST_WAKE_UPS = 300
 _LEAST_WORK = 20
 _LOOK_RATIO = 1.2
 """Samples of a look over those of the look before."""
+_ONE_TURN = 0.67
+"""Share of a side in its turns: 1 for one turn, 0.5 for two of the same length."""
 _EQUIVALENCE_ALPHA = 0.10
 _FAST_ALPHA = 0.0025
 """Of each look for something clearly worse; by Fisher's test, which knows nothing of the further conditions."""
@@ -122,6 +125,8 @@ class Trial:
 
         self.metric = metric
         self._kind = _KINDS[metric.name]
+        self._has_turns = metric.name != "command_s"
+        """Else each run stands for itself."""
         self._alpha = alpha
         self._least = least_samples or self._kind.least
         self._most = max(most_samples or self._kind.most, self._least)
@@ -216,7 +221,7 @@ class Trial:
             return percentile_us(self._pooled[side], self._kind.percentile)
         if not slices:
             return None
-        if self.metric.name == "command_s":
+        if not self._has_turns:
             return statistics.geometric_mean(max(each.amount, 1e-9) for each in slices)
         return sum(each.amount for each in slices) / sum(each.seconds for each in slices)
 
@@ -228,7 +233,7 @@ class Trial:
     def _enough(self, side: Side) -> bool:
         if self._kind.percentile is not None:
             return sum(self._pooled[side]) >= _LEAST_WAKE_UPS
-        return self.metric.name == "command_s" or sum(each.amount for each in self._slices[side]) >= _LEAST_WORK
+        return not self._has_turns or sum(each.amount for each in self._slices[side]) >= _LEAST_WORK
 
     def _look(self, over: bool) -> None:
         """Estimate anew and see whether that decides, at the risk that this look may take.
@@ -274,30 +279,38 @@ class Trial:
         assert before is not None
         assert after is not None
         variance, blocks = 0.0, 0
-        if self.metric.name != "command_s":
+        if self._has_turns:
             sides = [_resampled(slices, self._kind.percentile) for slices in self._slices.values()]
             variance, blocks = sum(each[0] for each in sides), sum(each[1] for each in sides)
-        by_turns, turns = self._turn_variance()
-        variance = max(variance + self._kind.turn_deviation**2 * turns, by_turns)
+        variance = max(variance + self._assumed_drift(), self._seen_drift())
         freedom = max(1, (blocks or sum(map(len, self._slices.values()))) - 2)
         change, deviation = math.log(max(after, 1e-9) / max(before, 1e-9)), math.sqrt(variance)
         return _Estimate(change, deviation, freedom, critical(alpha, freedom) * deviation)
 
-    def _turn_variance(self) -> tuple[float, float]:
-        """Of the change, by how far turns of the same side differ; and 1/turns of one side + 1/turns of the other."""
+    def _assumed_drift(self) -> float:
+        """The variance that a computer's drift from turn to turn adds, at least; twice the drift while a side has but
+        one turn, so that nothing is seen of it. Turns count by their length (Kish's effective number)."""
+        shares = []
+        for side, slices in self._slices.items():
+            lengths = Counter(each.turn for each in slices).values() if self._has_turns else [1] * len(slices)
+            shares.append(sum(each**2 for each in lengths) / max(1, len(self._slices[side])) ** 2)
+        blind = max(shares) > _ONE_TURN
+        return (self._kind.turn_deviation * (2 if blind else 1)) ** 2 * sum(shares)
+
+    def _seen_drift(self) -> float:
+        """The variance of the change by how far turns of the same side differ; 0 where each side has but one."""
         levels: dict[Side, list[float]] = {"before": [], "after": []}
-        if self.metric.name == "command_s":
+        if not self._has_turns:
             levels = {side: [math.log(max(each.amount, 1e-9)) for each in it] for side, it in self._slices.items()}
-        for turn in self._turns if self.metric.name != "command_s" else ():
+        for turn in self._turns if self._has_turns else ():
             level = self._level_of(turn.wakeups, turn.amount, turn.seconds)
             if level:
                 levels[turn.side].append(math.log(level))
-        shares = sum(1 / max(1, len(each)) for each in levels.values())
-        freedom = sum(len(each) - 1 for each in levels.values())
         if min(map(len, levels.values())) < 2:
-            return 0.0, shares
+            return 0.0
+        freedom = sum(len(each) - 1 for each in levels.values())
         squares = sum((value - statistics.fmean(each)) ** 2 for each in levels.values() for value in each)
-        return squares / freedom * shares, shares
+        return squares / freedom * sum(1 / len(each) for each in levels.values())
 
     def _look_for_clearly_worse(self) -> None:
         """Whether the candidate is a few times worse, unit by unit, within about a second.
@@ -309,7 +322,7 @@ class Trial:
         its waits is twice the whole metric of the baseline.
         """
         before, after = self._level("before"), self._level("after")
-        if self.metric.name == "command_s" or not before or after is None:
+        if not self._has_turns or not before or after is None:
             return
         if self._turns[-1].side != "after" or self._worse_by(before, after) < _FAST_POOLED_RATIO:
             return

@@ -35,13 +35,25 @@ def test_less_work_for_good_is_found_where_more_is_better() -> None:
 
 @pytest.mark.parametrize(
     "levels",
-    [((120, 100.0),), ((80, 100.0), (1, 1e6), (39, 100.0)), ((80, 100.0), (40, 50.0)), ((80, 100.0), (40, 115.0))],
-    ids=["as-ever", "a-spike", "better", "a-little"],
+    [
+        ((120, 100.0),),
+        ((80, 100.0), (1, 1e6), (39, 100.0)),
+        ((119, 100.0), (1, 1e6)),
+        ((80, 100.0), (40, 50.0)),
+        ((80, 100.0), (40, 115.0)),
+    ],
+    ids=["as-ever", "a-spike", "a-spike-at-the-end", "better", "a-little"],
 )
 def test_what_is_no_lasting_harm_is_left_alone(levels: tuple[tuple[int, float], ...]) -> None:
     assert lasting_change(series(*levels)) is None
 
 
+def test_a_change_that_is_sure_and_small_is_left_alone() -> None:
+    assert lasting_change([100.0, 104.0] * 40 + [125.0] * 40) is None
+    assert lasting_change([100.0, 104.0] * 40 + [170.0] * 40) is not None
+
+
+@pytest.mark.slow
 def test_an_hour_of_the_same_hardly_ever_trips_it() -> None:
     """Two minutes each time, as a breaker looks at them."""
     assert sum(lasting_change(series((120, 100.0), seed=seed)) is not None for seed in range(200)) <= 2
