@@ -561,7 +561,8 @@ class Engine:
         bench = self._bench
         try:
             runs = self._machine.scheduler().name
-            text = f"{text.rstrip('.')}. {runs} runs now."
+            if f"{runs} runs" not in text and f"runs: {runs}" not in text:
+                text = f"{text.rstrip('.')}. {runs} runs now."
         except SchedtuiError as error:
             runs, text = "", f"{text.rstrip('.')}. Which scheduler runs could not be read: {error.message}"
         self._asking.tell(Ended, state=state, text=text, remedy=remedy)

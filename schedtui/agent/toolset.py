@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from schedtui.agent import arguments as takes
 from schedtui.agent import draft, learning, patch, processes, project, reference, roles, summary
+from schedtui.agent.asking import Declined
 from schedtui.agent.bench import Bench, Subject
 from schedtui.agent.draft import Draft
 from schedtui.agent.events import Deployed, Learned, Measured, Observed, Planned, Progressed, Proven, Question
@@ -623,8 +624,11 @@ def permit_canary(bench: Bench, _given: takes.Canary | None = None) -> None:
     subject = _subject(bench)
     _check_proven(subject)
     if not bench.info.can_load:
-        raise NotPermitted(
-            bench.info.reason or "No scheduler can be loaded here.", "It was verified; it can be tried in the lab."
+        raise Declined(
+            "proposed",
+            f"{subject.policy.name} was proven, and cannot be tried here: "
+            f"{bench.info.reason or 'no scheduler can be loaded.'}",
+            "Try it in the lab: --machine lab.",
         )
     bench.needed = needed_for(subject.policy, subject.settings, running=bench.machine.scheduler().policy)
     bench.agreed = bench.person.consent(bench.needed, _may_it_be_tried(bench, subject))

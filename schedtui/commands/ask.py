@@ -1,148 +1,379 @@
-"""``schedtui ask``: a sentence in plain words, answered with a scheduler that was proven and then runs in the lab.
+"""``schedtui ask``: a sentence in plain words, answered with a scheduler that was proven, tried and measured.
 
-What the words mean is ``backend.answer``'s judgement; proving is the verifier's.
+The engine does the work; here its events become lines, its questions are put to whoever sits at the terminal, and what
+came of it becomes JSON and an exit code.
 """
 
 from __future__ import annotations
 
+import os
+import queue
+import select
+import shlex
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from schedtui.backend.errors import LoadRejected, SchedtuiError
-from schedtui.commands.hold import apply_and_hold
-from schedtui.commands.options import Duration, json_option, lab_options
+from schedtui.backend.errors import SchedtuiError
+from schedtui.commands.options import Duration, json_option, lab_options, machine_option
 from schedtui.commands.verify import report_keys
-from schedtui.console import NOT_DONE, Console, opened
+from schedtui.console import NOT_DONE, Console, Stopped, opened
 
 if TYPE_CHECKING:
-    from schedtui.backend.answer import Answer
-    from schedtui.backend.deploy import Proposal
-    from schedtui.backend.library.catalogue import Library
-    from schedtui.backend.model import Report
+    from schedtui.agent.engine import Consent, Engine, Story
+    from schedtui.agent.events import AnyEvent, Asked, Question
+    from schedtui.backend.machine import Machine
+    from schedtui.backend.model import Comparison, MachineInfo
 
 NOT_UNDERSTOOD = 3
 """Neither done nor failed: a person has to choose."""
+_POLL_S = 0.1
+_QUICK_CANARY_S = 8.0
+_STDIN = 0
 EPILOG = """\b
 Exit codes:
-  0        the policy passed, ran, and was taken away again
-  1        it did not pass, could not be judged, or did not stay
+  0        something was proposed, or tried and then kept or taken away: “state” says which
+  1        it came to no end: nothing could be proven, the model failed, a limit was reached
   2        the command line makes no sense
-  3        the words fit two goals about equally: choose with “schedtui apply PRESET”
+  3        the words fit no goal, or several: choose with “schedtui apply PRESET”
   128 + N  ended by signal N, everything closed and restored"""
-
-
-class NotUnderstood(SchedtuiError):
-    """The words fit several goals about equally."""
-
-    kind = "not-understood"
 
 
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, required=True)
-@click.option("--for", "seconds", type=Duration(), metavar="DURATION", help="Run it this long. [default: until Ctrl-C]")
-@click.option("--quick", is_flag=True, help="Prove it with a quick look only.")
+@machine_option
+@click.option("--yes", is_flag=True, help="Ask nothing: what is proven is tried, and kept when it is better.")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Your project, to look at.")
+@click.option("--command", metavar="COMMAND", help="A command that should end sooner.")
+@click.option("--load", "loads", multiple=True, metavar="KIND", help="A load to run in the lab. Repeatable.")
+@click.option(
+    "--for", "seconds", type=Duration(), metavar="DURATION", help="In the lab: how long what is kept runs on."
+)
+@click.option("--quick", is_flag=True, help="Prove and measure it only briefly.")
 @lab_options
 @json_option
 @click.pass_context
 def ask(
     context: click.Context,
     words: tuple[str, ...],
+    machine: str | None,
+    yes: bool,
+    folder: Path | None,
+    command: str | None,
+    loads: tuple[str, ...],
     seconds: float | None,
     quick: bool,
     kernel: Path | None,
     cpus: int | None,
     as_json: bool,
 ) -> None:
-    """Say in plain words what you do; get a scheduler for it, with the reason, proven and running in the lab.
+    """Say in plain words what you do; get a scheduler for it: chosen, proven, tried and measured.
 
-    For example: schedtui ask "my game stutters while obs records" --for 30s
+    For example: schedtui ask "my game stutters while obs records"
     """
-    from schedtui.backend.answer import answer
-    from schedtui.backend.deploy import resolve
-    from schedtui.backend.library.catalogue import load_library
+    from schedtui.agent.bench import Request
+    from schedtui.backend.deploy import CANARY_S
 
     console = Console(as_json)
-    library = load_library()
-    found = answer(library, " ".join(words))
-    if not found.sure:
-        console.failure(_unsure(library, found), _told(library, found, None))
-        context.exit(NOT_UNDERSTOOD)
-    proposal = resolve(library, found.readings[0].preset)
-    told = _told(library, found, proposal)
-    console.tell(_in_words(told))
-    if proposal.policy is not None:
-        report = _proven(proposal, quick, kernel, console)
-        told["report"] = report_keys(report)
-        console.tell(_report_text(report))
-        if report.verdict == "fail":
-            console.failure(_failed(report), told)
-            context.exit(NOT_DONE)
-    with opened("lab", console, kernel=kernel, cpus=cpus) as machine:
-        context.exit(apply_and_hold(machine, proposal, seconds, console, told))
-
-
-def _told(library: Library, answer: Answer, proposal: Proposal | None) -> dict[str, Any]:
-    """The answer for programs."""
-    readings = [
-        {
-            "preset": each.preset,
-            "title": library.presets[each.preset].title,
-            "score": each.score,
-            "example": each.example,
-        }
-        for each in answer.readings
-    ]
-    told: dict[str, Any] = {"words": answer.words, "sure": answer.sure, "readings": readings}
-    if proposal is None:
-        return told
-    preset, policy = readings[0], proposal.policy
-    why = f"“{answer.words}” sounds like “{preset['example']}”, so this is for “{preset['title']}”."
-    told |= {
-        "why": f"{why} {proposal.reason}".strip(),
-        "preset": preset["preset"],
-        "policy": policy.name if policy else "",
-        "settings": proposal.settings,
-    }
-    return told
-
-
-def _in_words(told: dict[str, Any]) -> str:
-    settings = ", ".join(f"{name} = {value}" for name, value in told["settings"].items())
-    return f"{told['why']}\nPolicy: {told['policy']}" + (f" ({settings})" if settings else "")
-
-
-def _unsure(library: Library, answer: Answer) -> NotUnderstood:
-    nearest = [f"{each.preset} ({library.presets[each.preset].title})" for each in answer.readings]
-    return NotUnderstood(
-        f"These words could mean {' or '.join(nearest)}.",
-        f"Choose: {' or '.join(f'schedtui apply {each.preset} --machine lab' for each in answer.readings)}",
-    )
-
-
-def _proven(proposal: Proposal, quick: bool, kernel: Path | None, console: Console) -> Report:
-    from schedtui.backend.verifier.verify import verify
-
-    assert proposal.policy is not None
-    (report,) = verify(
-        Path(proposal.policy.source),
-        kernels=(kernel,),
-        settings=proposal.settings,
+    request = Request(
+        words=_sound(words),
+        folder=folder,
+        command=_split(command),
+        loads=_known(loads),
         quick=quick,
-        progress=console.progress,
-        policy=proposal.policy,
+        canary_s=_QUICK_CANARY_S if quick else CANARY_S,
     )
-    return report
+    spec = machine or (context.obj if context.obj != "host" else None) or _where(console)
+    if spec != "lab" and (kernel or cpus):
+        raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
+    with opened(spec, console, kernel=kernel, cpus=cpus) as it:
+        context.exit(_answered(it, request, kernel, seconds, _consent(yes, console), console))
 
 
-def _report_text(report: Report) -> str:
-    from schedtui.backend.verifier import reports
+def _sound(words: tuple[str, ...]) -> str:
+    """One sentence. Raises UnknownName where nothing is said."""
+    from schedtui.backend.answer import LONGEST_WORDS
+    from schedtui.backend.errors import UnknownName
 
-    return f"\n{reports.text(report)}\n"
+    sentence = " ".join(" ".join(words).split())[:LONGEST_WORDS]
+    if not any(sign.isalpha() for sign in sentence):
+        raise UnknownName("There are no words in that.", "Say what you do, and what bothers you.")
+    return sentence
 
 
-def _failed(report: Report) -> LoadRejected:
-    return LoadRejected(
-        f"{report.name} did not pass, so it was not applied.", "Choose another preset: schedtui presets."
+def _split(command: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command or ""))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--command") from error
+
+
+def _known(loads: tuple[str, ...]) -> tuple[str, ...]:
+    from schedtui.backend.workloads import KINDS
+
+    for each in loads:
+        if each not in KINDS:
+            raise click.BadParameter(f"There is no load “{each}”. There are: {', '.join(KINDS)}.", param_hint="--load")
+    return loads
+
+
+def _where(console: Console) -> str:
+    """This computer where a scheduler can be loaded on it, else the lab."""
+    from schedtui.backend.host import HostMachine
+
+    host = HostMachine()
+    try:
+        info = host.open(console.progress)
+    finally:
+        host.close()
+    if info.can_load:
+        return "host"
+    console.note(f"{info.reason} So it is tried in the lab.")
+    return "lab"
+
+
+def _consent(yes: bool, console: Console) -> Consent:
+    if yes:
+        return "yes"
+    return "ask" if not console.json and sys.stdin is not None and os.isatty(_STDIN) else "no"
+
+
+def _answered(
+    machine: Machine, request: Any, kernel: Path | None, seconds: float | None, consent: Consent, console: Console
+) -> int:
+    """Work on the request, tell of it, hold what was kept in the lab; returns the exit code."""
+    from schedtui.agent.minds import chosen_mind
+    from schedtui.desk import Desk, let_go
+
+    info, mind = machine.open(console.progress), chosen_mind()
+    desk = Desk(machine, info, kernel=kernel)
+    for each in desk.deployer.recover():
+        console.note(f"From before: {each.reason}")
+    desk.watch.follow(machine)
+    events: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
+    engine = desk.engine(mind, events.put, consent=consent)
+    console.note(f"{mind.name} works on it{', on this computer' if not mind.needs_network else ''}.")
+    try:
+        story = _Teller(engine, events, console).told(request)
+    finally:
+        let_go(mind)
+    data = _keys(story, info)
+    if story.state == "kept" and info.kind == "lab":
+        _hold(machine, seconds, console)
+        data["statistics"] = machine.scheduler().statistics
+        engine.close()
+        data["after"] = machine.unload().name
+    return _ended(story, data, console)
+
+
+class _Teller:
+    """Tells what the engine does, as it does it, and asks what it asks."""
+
+    def __init__(self, engine: Engine, events: queue.SimpleQueue[AnyEvent], console: Console) -> None:
+        self._engine = engine
+        self._events = events
+        self._console = console
+        self._asked: Asked | None = None
+        self._asked_at = 0.0
+
+    def told(self, request: Any) -> Story:
+        """Work on it in a thread of its own, so that a signal ends it in order."""
+        stories: list[Story] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                stories.append(self._engine.answer(request))
+            except BaseException as error:  # noqa: BLE001  it is raised again in the main thread
+                failed.append(error)
+
+        thread = threading.Thread(target=work, name="engine", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive() or not self._events.empty():
+                self._step()
+        except Stopped:
+            self._engine.stop()
+            thread.join(30)
+            raise
+        if failed:
+            raise failed[0]
+        return stories[0]
+
+    def _step(self) -> None:
+        try:
+            event = self._events.get(timeout=_POLL_S)
+        except queue.Empty:
+            self._listen_to_person()
+            return
+        self._tell(event)
+
+    def _tell(self, event: AnyEvent) -> None:
+        from schedtui.agent import events as happened
+
+        say = self._console.note
+        match event:
+            case happened.RoleBegan():
+                say(f"\n{event.why}")
+            case happened.Called():
+                say(f"  {event.title}")
+            case happened.Returned() if not event.ok:
+                say(f"    {event.summary}")
+            case happened.Progressed() | happened.Warned() | happened.Learned():
+                self._console.progress(event.text, event.at_s) if isinstance(event, happened.Progressed) else say(
+                    f"  {event.text}"
+                )
+            case happened.Observed():
+                say(f"    {event.workload.sentence}")
+            case happened.Planned():
+                say(f"    {event.plan.reason} {event.plan.expected}")
+            case happened.Proven():
+                from schedtui.backend.verifier.reports import VERDICTS
+
+                say(f"    {event.report.name} {VERDICTS[event.report.verdict]}.")
+            case happened.Measured():
+                if not event.final:
+                    self._console.progress(_measured(event.comparison, event.side), event.at_s)
+            case happened.Deployed():
+                say(f"    {event.deployment.reason}")
+            case happened.Asked():
+                self._asked, self._asked_at = event, time.monotonic()
+            case happened.Answered():
+                self._asked = None
+                if event.by == "countdown":
+                    say("    Nobody answered.")
+
+    def _listen_to_person(self) -> None:
+        """While a question is open: show it once, and take a line that names a choice."""
+        if self._asked is None:
+            return
+        question = self._asked.question
+        if self._asked_at:
+            self._console.note(_in_words(question))
+            self._asked_at = 0.0
+        if not select.select([_STDIN], [], [], 0)[0]:
+            return
+        line = os.read(_STDIN, 4096)
+        choice = _choice(question, line.decode(errors="replace"))
+        if not line:  # the terminal is gone: nobody will answer
+            self._engine.reply(question.id, question.choices[-1][0])
+        elif choice:
+            self._engine.reply(question.id, choice)
+        else:
+            self._console.note(_hint(question))
+
+
+def _in_words(question: Question) -> str:
+    lines = [f"\n{question.title}"]
+    lines += [f"  {line}" for line in question.text.splitlines()]
+    if question.settings:
+        lines.append(f"  Settings: {', '.join(f'{name} = {value}' for name, value in question.settings.items())}")
+    if question.diff or question.source:
+        lines += [f"  | {line}" for line in (question.diff or question.source).splitlines()]
+    if question.countdown_s:
+        lines.append(f"  Without an answer within {question.countdown_s:.0f} s: {question.choices[-1][1].lower()}.")
+    return "\n".join([*lines, _hint(question)])
+
+
+def _hint(question: Question) -> str:
+    if len(question.choices) == 2:
+        return f"  y: {question.choices[0][1].lower()} · n: {question.choices[1][1].lower()}"
+    return "\n".join(f"  {number}: {words}" for number, (_, words) in enumerate(question.choices, 1))
+
+
+def _choice(question: Question, line: str) -> str:
+    """The id that a line means; nothing for another word."""
+    word = line.strip().lower()
+    ids = [id for id, _ in question.choices]
+    if word in ids:
+        return word
+    if len(ids) == 2 and word in ("y", "yes", "n", "no"):
+        return ids[0] if word.startswith("y") else ids[1]
+    return ids[int(word) - 1] if word.isdecimal() and 1 <= int(word) <= len(ids) and len(ids) > 2 else ""
+
+
+def _measured(comparison: Comparison, side: str) -> str:
+    sides = "what ran before" if side == "before" else "the new scheduler"
+    before, after = (f"{each:.4g}" if each is not None else "…" for each in (comparison.before, comparison.after))
+    return f"measuring {sides}: {comparison.metric.name} {before} before, {after} after"
+
+
+def _hold(machine: Machine, seconds: float | None, console: Console) -> None:
+    """Let what was kept run on; a terminal without a duration until Ctrl-C."""
+    if seconds is None and not sys.stdin.isatty():
+        return
+    console.note("It runs in the lab now." if seconds else "It runs in the lab now; Ctrl-C ends it.")
+    deadline = time.monotonic() + seconds if seconds else None
+    try:
+        while deadline is None or time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    except Stopped as stopped:
+        if stopped.exit_code != 130:
+            raise
+
+
+def _keys(story: Story, info: MachineInfo) -> dict[str, Any]:
+    """The story for programs."""
+    workload, plan, deployment, compared, usage = (
+        story.workload,
+        story.plan,
+        story.deployment,
+        story.comparison,
+        story.usage,
     )
+    return {
+        "words": story.request.words,
+        "mind": story.mind,
+        "machine": info.kind,
+        "kernel": info.kernel,
+        "state": story.state,
+        "text": story.text,
+        "workload": workload
+        and {
+            "class": workload.class_id,
+            "sentence": workload.sentence,
+            "confidence": workload.confidence,
+            "evidence": workload.evidence,
+            "metric": workload.metric,
+        },
+        "plan": plan,
+        "report": story.report and report_keys(story.report),
+        "deployment": deployment
+        and {
+            "id": deployment.id,
+            "state": deployment.state,
+            "reason": deployment.reason,
+            "policy": deployment.policy,
+            "settings": deployment.settings,
+        },
+        "outcome": compared,
+        "rounds": len(story.rounds),
+        "usage": {
+            "calls": usage.calls,
+            "tokens": usage.input_tokens + usage.output_tokens,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "dollars": usage.dollars,
+        },
+        "trajectory": story.trajectory,
+        "request": story.id,
+        "scheduler": story.scheduler,
+        "after": story.scheduler,
+    }
+
+
+def _ended(story: Story, data: dict[str, Any], console: Console) -> int:
+    if story.state in ("failed", "stopped", "unknown"):
+        error = SchedtuiError(story.text, story.remedy)
+        error.kind = "not-understood" if story.state == "unknown" else story.state
+        console.failure(error, data)
+        return NOT_UNDERSTOOD if story.state == "unknown" else NOT_DONE
+    lines = [f"\n{story.text}", story.remedy, f"How it came about: {story.trajectory}"]
+    if story.comparison and story.comparison.reason not in story.text:
+        lines.insert(1, story.comparison.reason)
+    console.result(data, "\n".join(filter(None, lines)))
+    return 0

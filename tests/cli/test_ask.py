@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from schedtui.backend.answer import answer
@@ -9,16 +11,6 @@ from schedtui.backend.library.catalogue import load_library
 from schedtui.screens.describe import EXAMPLES
 from tests.cli.commands import schedtui
 from tests.conftest import DEFAULT, kernel_image
-
-
-def test_words_that_could_mean_two_things_are_asked_back_with_the_nearest() -> None:
-    ended = schedtui("ask", "--json", "hello")
-    assert ended.code == 3
-    nearest = [each["preset"] for each in ended.spoken["readings"]]
-    assert len(nearest) == 2
-    assert set(nearest) <= set(load_library().presets)
-    assert ended.spoken["error"]["kind"] == "not-understood"
-    assert all(f"schedtui apply {each}" in ended.spoken["error"]["remedy"] for each in nearest)
 
 
 @pytest.mark.parametrize("words", ["", "  ", "?!", "42"])
@@ -31,16 +23,53 @@ def test_the_examples_that_the_screen_shows_are_understood(words: str) -> None:
     assert answer(load_library(), words).sure
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, str]:
+    """Nothing known from before, and no model chosen."""
+    return {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+
+
 @pytest.mark.lab
-def test_a_clear_sentence_is_answered_proven_and_applied() -> None:
+def test_words_that_fit_no_goal_are_asked_back_and_nothing_runs(own: dict[str, str]) -> None:
     image = str(kernel_image(DEFAULT))
-    words = "the desktop freezes while something compiles"
-    ended = schedtui("ask", words, "--quick", "--for", "1s", "--cpus", "2", "--kernel", image, "--json", timeout=120)
+    ended = schedtui("ask", "--json", "what is the weather like", "--cpus", "2", "--kernel", image, timeout=120, **own)
+    assert ended.code == 3, ended
+    spoken = ended.spoken
+    assert (spoken["state"], spoken["error"]["kind"]) == ("unknown", "not-understood")
+    assert "schedtui apply" in spoken["error"]["remedy"]
+    assert spoken["workload"]["class"] == "unknown"
+    assert (spoken["plan"], spoken["deployment"], spoken["scheduler"]) == (None, None, "EEVDF")
+
+
+@pytest.mark.lab
+def test_a_clear_sentence_is_answered_proven_tried_and_measured(own: dict[str, str]) -> None:
+    image = str(kernel_image(DEFAULT))
+    words = "my game stutters while a build runs"
+    lab = ("--cpus", "2", "--kernel", image)
+    ended = schedtui("ask", words, "--quick", "--for", "1s", *lab, "--json", timeout=200, **own)
     assert ended.code == 0, ended
     spoken = ended.spoken
-    assert spoken["preset"] == "desktop"
-    assert "sounds like" in spoken["why"]
+    assert spoken["workload"]["class"] == "gaming"
+    assert spoken["plan"]["mode"] == "configure"
     assert spoken["report"]["verdict"] in ("pass", "warn")
     assert spoken["report"]["kernel"]["release"] == spoken["kernel"]
-    assert spoken["scheduler"].startswith(spoken["policy"][:8])
+    assert spoken["deployment"]["policy"] == spoken["report"]["name"]
+    assert spoken["state"] == spoken["deployment"]["state"]
+    assert spoken["state"] in ("kept", "reverted")
+    assert spoken["outcome"]["verdict"] in ("better", "worse", "no-difference", "inconclusive")
+    assert spoken["state"] == "reverted" or spoken["outcome"]["verdict"] == "better"
+    assert spoken["usage"]["dollars"] == 0
+    assert Path(spoken["trajectory"]).exists()
     assert spoken["after"] == "EEVDF"
+
+
+@pytest.mark.lab
+def test_where_nothing_can_be_loaded_it_is_proven_and_proposed_with_the_reason(own: dict[str, str]) -> None:
+    if Path("/sys/kernel/sched_ext").is_dir():
+        return
+    ended = schedtui("ask", "--machine", "host", "the desktop lags", "--quick", "--json", timeout=200, **own)
+    assert ended.code == 0, ended
+    assert ended.spoken["state"] == "proposed"
+    assert ended.spoken["report"]["verdict"] in ("pass", "warn")
+    assert "sched_ext" in ended.spoken["text"]
+    assert ended.spoken["deployment"] is None
