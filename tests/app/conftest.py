@@ -15,6 +15,7 @@ from schedtui.backend.host import HostMachine
 from schedtui.backend.machine import Machine
 from schedtui.backend.recording import Recorder
 from schedtui.feed import Feed
+from schedtui.paths import cache_dir
 
 INTERVAL_S = 0.2
 PATIENCE_S = 10.0
@@ -26,6 +27,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     if request.node.get_closest_marker("lab") is None:
+        learned = tmp_path / "cache" / "schedtui" / "intents"  # from the example sentences, in seconds
+        learned.parent.mkdir(parents=True)
+        learned.symlink_to(cache_dir() / "intents")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 

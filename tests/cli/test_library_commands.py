@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from schedtui.backend.store import NoteRow, Store
+from schedtui.paths import cache_dir
 from tests.cli.commands import schedtui
 from tests.library.test_catalogue import POLICY, add_policy
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
-    """The variables of a user who has nothing yet."""
+    """The variables of a user who has nothing yet, but what was learned from the example sentences."""
+    learned = tmp_path / "cache" / "schedtui" / "intents"
+    learned.parent.mkdir(parents=True)
+    learned.symlink_to(cache_dir() / "intents")
     return {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 

@@ -167,7 +167,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
 
     def _scores(self, meaning: _Floats, sentence: str) -> _Floats:
         pieces = self.spelling.rows([sentence])
-        raw = np.exp(_SHARPNESS * (meaning - 1)) @ self.of_meaning + pieces.value @ self.of_piece[pieces.column]
+        raw = _loudness(meaning.copy()) @ self.of_meaning + pieces.value @ self.of_piece[pieces.column]
         return np.asarray((raw + 1) / 2, dtype=np.float32)
 
     def _meaning(self, sentence: str) -> _Floats:
@@ -188,7 +188,7 @@ def learn(examples: dict[str, tuple[str, ...]]) -> Classifier:
     vectors = _unit(vectors - centre)
     spelling = _spelling(sentences)
     product = _Products(spelling.rows(sentences), len(sentences), len(spelling.marks))
-    near = np.exp(_SHARPNESS * (vectors @ vectors.T - 1))
+    near = _loudness(vectors @ vectors.T)
     counts = np.bincount(reading_of)
     rare = np.sqrt(len(sentences) / len(readings) / counts)[reading_of]
     smoothing = (_SMOOTHING / rare)[:, None].astype(np.float32)
@@ -374,6 +374,13 @@ def _words(words: list[str]) -> list[int]:
 
 def _mark(piece: str) -> int:
     return zlib.crc32(piece.encode())
+
+
+def _loudness(cosines: _Floats) -> _Floats:
+    """How loud sentences of such nearness in meaning speak; in place, as there are tens of millions of them."""
+    cosines -= 1
+    cosines *= _SHARPNESS
+    return np.exp(cosines, out=cosines)
 
 
 def _unit(rows: NDArray[np.floating]) -> Vectors:
