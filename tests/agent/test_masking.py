@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,13 @@ SECRET = "Tr0ub4dor&3xQ"
 def test_what_is_called_a_secret_is_masked(text: str, identity: bool) -> None:
     masked = masker(identity=identity).masked(text)
     assert SECRET not in masked and "<secret-1>" in masked
+
+
+def test_json_stays_json() -> None:
+    text = '{"password": "a b", "command": "x --token=abc \\"y\\"", "line": "TOKEN=q\\nnext", "n": 1}'
+    masked = msgspec.json.decode(masker().masked(text))
+    assert masked["password"].startswith("<secret-") and masked["n"] == 1
+    assert masked["command"].startswith("x --token=<secret-") and masked["command"].endswith('"y"')
 
 
 @pytest.mark.parametrize(
@@ -114,6 +122,20 @@ def test_the_library_that_a_model_reads_is_untouched() -> None:
     files = [each for each in shipped("library").rglob("*") if each.suffix in (".c", ".h", ".toml", ".md")]
     assert len(files) > 10
     assert [each.name for each in files if masker().masked(each.read_text()) != each.read_text()] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "test_Long_Identifier_of_a_Test_Case_Number_2",
+        "/opt/Games/Steam/steamapps/common/ELDEN_RING/Game64/start.exe",
+        "x86_64-linux-gnu-g++-12 -DNDEBUG -O2 -std=gnu++20",
+        "/usr/lib/jvm/java-17-openjdk-amd64/bin/java -XX:+UseG1GC",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_long_names_and_paths_are_no_secrets(text: str) -> None:
+    assert masker().masked(text) == text
 
 
 def test_names_that_thousands_have_are_no_names() -> None:
