@@ -29,7 +29,7 @@ from schedtui.paths import data_dir
 
 _LONGEST_DETAILS = 64 * 1024
 _LONGEST_LINE = 4 * _LONGEST_DETAILS
-_BUSY_S = 5.0
+_BUSY_S = 15.0
 _NOBODY = "0" * 64
 """The hash before the first entry."""
 
@@ -149,7 +149,7 @@ def _lock(file: BinaryIO | Any) -> None:
         except BlockingIOError:
             if time.monotonic() > limit:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.002)
 
 
 def _end(file: Any) -> tuple[int, str, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from schedtui.backend.errors import BadFile
 WRITER = (
     "import sys; from pathlib import Path; from schedtui.backend.audit import Audit\n"
     "audit = Audit(Path(sys.argv[1]))\n"
+    "print('ready', flush=True); sys.stdin.readline()\n"
     "for _ in range(int(sys.argv[2])):\n"
     "    problem = audit.append('person', 'panic', {'words': 'x' * int(sys.argv[3])})\n"
     "    if problem: print(problem.message, problem.remedy)"
@@ -132,11 +135,39 @@ def test_without_the_history_the_end_cannot_be_judged_and_that_is_said(audit: Au
 
 @pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(audit: Audit) -> None:
-    command = [sys.executable, "-c", WRITER, str(audit.path), "15", "10"]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    """They all begin when they are told to, so that none is done before the next has started."""
+    command = [sys.executable, "-c", WRITER, str(audit.path), "20", "10"]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(3)
+    ]
+    for each in running:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in running:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
     assert [each.communicate()[0] for each in running] == ["", "", ""]
     found = audit.verify()
-    assert (found.entries, found.broken_at, found.notes) == (45, None, ())
+    assert (found.entries, found.broken_at, found.notes) == (60, None, ())
+
+
+@pytest.mark.slow
+def test_who_writes_waits_until_another_has_written(audit: Audit) -> None:
+    (line,) = written(audit, 1)
+    command = [sys.executable, "-c", WRITER, str(audit.path), "1", "10"]
+    writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with audit.path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+        time.sleep(1.5)
+        assert audit.path.read_bytes() == line
+        assert writer.poll() is None
+    assert writer.communicate()[0] == ""
+    assert audit.verify().entries == 2
 
 
 @pytest.mark.slow
@@ -147,6 +178,7 @@ def test_a_full_disk_is_told_and_leaves_whole_lines(audit: Audit) -> None:
         [sys.executable, "-c", WRITER, str(audit.path), "3", "60000"],
         capture_output=True,
         text=True,
+        input="go\n",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert "panic could not be written to the log" in done.stdout, done.stderr
