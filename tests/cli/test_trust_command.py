@@ -9,7 +9,6 @@ import pytest
 from schedtui.agent.trust import FIRST, Trust, TrustLevel
 from tests.cli.commands import schedtui
 
-
 pytestmark = pytest.mark.slow
 
 
