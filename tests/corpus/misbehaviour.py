@@ -146,6 +146,11 @@ def _late(policy: BadPolicy, seen: Seen) -> bool:
     return max(seen.said_by("late"), default=0) >= policy.at_least
 
 
+def _held_up(policy: BadPolicy, seen: Seen) -> bool:
+    """Those that sleep and wake up get less done than that, in s of CPU time, because each time they wait for a CPU."""
+    return max(each.ran_s for each in seen.tasks if each.name.startswith("sleeper")) < policy.at_least
+
+
 def _idle(policy: BadPolicy, seen: Seen) -> bool:
     """A CPU has nothing to do for that share of the time, although there is enough to do for all."""
     return max(seen.idle_s) >= policy.at_least * seen.watched_s
@@ -159,6 +164,7 @@ CLAIMS: dict[str, Callable[[BadPolicy, Seen], bool]] = {
     "thrown-out": _thrown_out,
     "waits": _waits,
     "late": _late,
+    "held-up": _held_up,
     "idle": _idle,
     "unfair": _unfair,
     "refused": lambda policy, seen: seen.refused >= policy.at_least,

@@ -27,7 +27,7 @@ STATIC = [name for name, each in CORPUS.items() if each.stage in ("object", "byt
 SOURCES = [name for name, each in CORPUS.items() if each.stage == "source"]
 PROVEN_IN_EVERY_TEST = ["forgets-forked", "leaks-kernel-memory"]
 JUDGED_IN_EVERY_TEST = ["waits-for-a-full-batch"]
-OF_DEGREE = {"late", "idle", "unfair", "waits", "memory", "forks-fail", "refused"}
+OF_DEGREE = {"late", "held-up", "idle", "unfair", "waits", "memory", "forks-fail", "refused"}
 """Claims that a number decides, so that it must be shown that it is not always so."""
 NOT_ACCEPTED_BY_A_KERNEL = {
     "does-not-compile",
