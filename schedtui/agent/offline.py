@@ -45,6 +45,7 @@ NAME = "offline adviser"
 _OF_SEARCH = 0.45
 """How likely a policy helps that only the search found, beside the preset's choices."""
 _MOST_OF_SEARCH = 2
+_TO_BE_NAMED = ("focus", "layers")
 _LONGEST = 590
 _NOTES = 2
 _Facts = TypeVar("_Facts")
@@ -148,9 +149,8 @@ def _plan(facts: PlanFacts, chance: random.Random) -> _Said:
     if not held:
         raise MindFailed("No policy of the library can be loaded here.", "See: schedtui library list.")
     best = choose(held, chance)
-    second = max(
-        (each for each in held if each.arm.policy != best.arm.policy), key=lambda each: each.mean, default=None
-    )
+    others = [each for each in held if each.arm.policy not in (best.arm.policy, *_TO_BE_NAMED)]
+    second = max(others, key=lambda each: each.mean, default=None)
     against = policies[best.arm.policy].not_for
     plan = SubmitPlan(
         mode="configure",
@@ -183,27 +183,26 @@ def _arms(facts: PlanFacts, slants: tuple[Slant, ...]) -> list[Arm]:
     found = {each.policy: each.why for each in facts["matches"] if each.can_load and each.policy in policies}
     for policy, reason in [*named.items(), *list(found.items())[:_MOST_OF_SEARCH]]:
         arms.setdefault(policy, Arm(policy=policy, reason=reason, likely=_OF_SEARCH))
-    return [_slanted(arm, [each for each in slants if each.policy == arm.policy], facts) for arm in arms.values()]
+    held = [_slanted(arm, [each for each in slants if each.policy == arm.policy], facts) for arm in arms.values()]
+    return [each for each in held if not _names_nothing(each)] or held
 
 
 def _slanted(arm: Arm, slants: list[Slant], facts: PlanFacts) -> Arm:
-    """With what the machine says for and against it; a thing to be named must be named, or it is no choice."""
+    """With what the machine says for and against it."""
     likely, settings, said = arm.likely, dict(arm.settings), [arm.reason]
     for each in slants:
         likely *= each.times
         settings |= each.settings
         said.append(f"{each.words[:1].upper()}{each.words[1:]}.")
     policy = facts["policies"][arm.policy]
-    if _names_nothing(arm.policy, settings):
-        likely *= 0.4
     return Arm(
         policy=arm.policy, settings=advice.within(policy, settings), reason=" ".join(said), likely=min(likely, 0.95)
     )
 
 
-def _names_nothing(policy: str, settings: Mapping[str, Any]) -> bool:
+def _names_nothing(arm: Arm) -> bool:
     """Whether it is a policy that favours whom it is told to, and is told nobody."""
-    return policy in ("focus", "layers") and not any(name.endswith(("_name", "_names")) for name in settings)
+    return arm.policy in _TO_BE_NAMED and not any(name.endswith(("_name", "_names")) for name in arm.settings)
 
 
 def _why(best: Belief, held: list[Belief], outcomes: tuple[Outcome, ...]) -> str:
@@ -227,12 +226,16 @@ def _execute(facts: ExecuteFacts, results: Mapping[str, Mapping[str, Any]]) -> _
         return f"First {policy} has to prove itself.", [("verify", Verify())]
     if results["verify"]["ok"]:
         return f"{policy} passed; now it is measured.", [("canary", Canary())]
+    if "report" not in results["verify"]["data"] and not results["verify"]["again"]:
+        return f"{policy} could not be judged; once more.", [("verify", Verify())]
     return "", [("give_up", GiveUp(reason=_not_passed(policy, results["verify"])))]
 
 
 def _not_passed(policy: str, result: Mapping[str, Any]) -> str:
     report = result["data"].get("report")
-    found = next((each for each in report.findings if each.severity == "error"), None) if report else None
+    if report is None:
+        return f"{policy} could not be judged, which says nothing against it."
+    found = next((each for each in report.findings if each.severity == "error"), None)
     return f"{policy} did not pass the verifier{f': {found.meaning}' if found else '.'}"[:_LONGEST]
 
 
@@ -277,8 +280,11 @@ def _words(words: str, steered: tuple[str, ...]) -> str:
 
 
 def _results(facts: Any) -> dict[str, Mapping[str, Any]]:
-    """The last result of each tool in this role."""
-    return {each["tool"]: each for each in facts.get("results", ())}
+    """The last result of each tool in this role, and whether it was called ``again``."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for each in facts.get("results", ()):
+        found[each["tool"]] = {**each, "again": each["tool"] in found}
+    return found
 
 
 def _call(number: int, what: tuple[str, Struct]) -> Call:

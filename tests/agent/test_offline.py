@@ -189,7 +189,7 @@ class Named(msgspec.Struct, frozen=True):
 def test_each_class_on_each_machine_gets_a_plan_that_can_be_loaded(class_id: str, seen: Summary) -> None:
     given = planned(CLASSES[class_id], class_id, seen)
     assert given["policy"] in LIBRARY.loadable()
-    assert given["fallback"] in (LIBRARY.loadable() if class_id != "battery" else ("",))
+    assert given["fallback"] in {*LIBRARY.loadable(), ""} - {"focus", "layers"}
     assert given["fallback"] != given["policy"]
     assert given["reason"] and given["expected"]
 
@@ -227,10 +227,11 @@ def test_a_program_that_was_named_and_runs_may_come_first() -> None:
     facts = planning("factorio first", "gaming", CALM)
     workload = replace(facts["workload"], metric=Metric(name="wakeup_p99_us", focus=("factorio",)))
     ((_, given),) = said("plan", {**facts, "workload": workload})
-    if given["policy"] == "focus":
-        assert given["settings"]["focus_name"] == "factorio"
-    else:
-        assert given["fallback"] == "focus"
+    assert given["policy"] == "interactive"
+    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested")
+    ((_, given),) = said("plan", {**facts, "workload": workload, "outcomes": (poor,) * 12})
+    assert given["policy"] == "focus"
+    assert given["settings"]["focus_name"] == "factorio"
 
 
 def test_what_was_measured_better_before_is_planned_and_what_it_did_is_said() -> None:
@@ -266,7 +267,15 @@ def test_what_cannot_be_loaded_is_never_planned() -> None:
     for seed in range(30):
         ((_, given),) = said("plan", facts, OfflineAdviser(seed))
         assert given["policy"] in LIBRARY.loadable()
-        assert given["fallback"] in LIBRARY.loadable()
+        assert given["fallback"] in {*LIBRARY.loadable(), ""}
+
+
+def test_a_policy_that_must_be_told_whom_to_favour_is_no_choice_without_a_name() -> None:
+    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested")
+    for seed in range(20):
+        facts = planning("my game stutters", "gaming", CALM, outcomes=(poor,) * 20)
+        ((_, given),) = said("plan", facts, OfflineAdviser(seed))
+        assert given["policy"] not in ("focus", "layers")
 
 
 def test_a_library_without_anything_to_load_is_told() -> None:
@@ -308,11 +317,19 @@ def test_it_is_verified_then_tried() -> None:
     assert said("execute", executing(passed)) == [("canary", {})]
 
 
-@pytest.mark.parametrize("data", [{"report": FAILED}, {}], ids=["report", "nothing"])
-def test_what_does_not_pass_is_given_up(data: dict[str, Any]) -> None:
-    ((tool, given),) = said("execute", executing({"tool": "verify", "arguments": {}, "ok": False, "data": data}))
+def test_what_does_not_pass_is_given_up() -> None:
+    failed = {"tool": "verify", "arguments": {}, "ok": False, "data": {"report": FAILED}}
+    ((tool, given),) = said("execute", executing(failed))
     assert tool == "give_up"
     assert "did not pass" in given["reason"]
+
+
+def test_what_could_not_be_judged_is_verified_once_more_and_not_blamed() -> None:
+    ended = {"tool": "verify", "arguments": {}, "ok": False, "data": {}}
+    assert said("execute", executing(ended)) == [("verify", {})]
+    ((tool, given),) = said("execute", executing(ended, ended))
+    assert tool == "give_up"
+    assert "nothing against it" in given["reason"]
 
 
 def test_a_canary_that_may_not_be_is_given_up() -> None:
