@@ -130,6 +130,8 @@ def test_panic_in_the_middle_of_a_canary_reverts_it(trying: Trying) -> None:
     assert runs(trying.machine) == "EEVDF"
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_where_hardly_anything_happens_nothing_can_be_told(trying: Trying) -> None:
     reverted = trying.deployer.canary(trying.verified(POLICIES["fair"]), FRAMES, seconds=5, unattended=True)
     assert reverted.state == "reverted"

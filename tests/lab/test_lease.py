@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import islice
 
 import pytest
 
@@ -16,7 +15,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadMessage, LeaseEnded
 from schedtui.backend.lab import LabMachine
 from schedtui.paths import shipped
-from tests.conftest import DEFAULT, kernel_image, until
+from tests.conftest import DEFAULT, kernel_image, until, wait_for_event
 
 pytestmark = pytest.mark.lab
 
@@ -102,14 +101,15 @@ def test_a_silent_watcher_loses_the_scheduler_and_the_helper_says_so(lab: LabMac
     next(frames)
     lab.load("fair", compile_bpf(FAIR), {}, lease_s=0.5)
     assert until(lambda: lab.scheduler().name == "EEVDF")
-    texts = [event.text for frame in islice(frames, 6) for event in frame.events]
-    assert any("fair was taken away: whoever watched it was silent" in text for text in texts), texts
+    assert "silent" in wait_for_event(frames, "fair was taken away").text
     with pytest.raises(LeaseEnded, match="silent"):
         lab.renew()
     with pytest.raises(LeaseEnded, match="silent"):
         lab.keep()
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_watcher_that_is_stopped_for_a_while_finds_its_scheduler_gone() -> None:
     command = [sys.executable, "-c", STALLING, str(kernel_image(DEFAULT)), str(FAIR)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:

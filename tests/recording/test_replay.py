@@ -70,6 +70,20 @@ def test_its_scheduler_is_that_of_the_frame_shown(tmp_path: Path) -> None:
     machine.close()
 
 
+def test_a_sample_holds_what_the_frames_shown_so_far_have_counted(tmp_path: Path) -> None:
+    frames = record(tmp_path / "a")
+    machine = ReplayMachine(tmp_path / "a", until=3)
+    assert machine.sample().wakeups == ()
+    stream = machine.frames()
+    for _ in range(3):
+        next(stream)
+    sample = machine.sample()
+    machine.close()
+    counted = [frame.latency.count for frame in frames[:3] if frame.latency]
+    assert sum(sample.wakeups) == sum(counted) > 0
+    assert sample.time_s == frames[2].time
+
+
 def test_a_recording_that_breaks_off_says_so_at_its_end(tmp_path: Path) -> None:
     record(tmp_path / "a")
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-20])

@@ -95,6 +95,16 @@ def test_the_fork_storm_counts_its_jobs(loads: Workloads) -> None:
     assert "load-forks" in names_below()
 
 
+def test_the_work_of_each_kind_is_counted(loads: Workloads) -> None:
+    for kind in KINDS:
+        loads.start(kind)
+    first = loads.work()
+    assert set(first) == set(KINDS)
+    assert until(lambda: all(done > first[kind] for kind, done in loads.work().items()))
+    loads.stop()
+    assert loads.work() == {}
+
+
 def test_the_same_load_twice_is_one_line_with_all_its_tasks(loads: Workloads) -> None:
     loads.start("frames")
     loads.start("frames")
