@@ -39,14 +39,16 @@ def test_plain_words_are_told_without_json() -> None:
     assert schedtui("classify", "book a table for two").out.startswith("unknown: nothing that a CPU scheduler")
 
 
+@pytest.mark.slow
 def test_the_development_sentences_are_mostly_read_right() -> None:
     asked = [(wanted, each) for wanted, sentences in DEVELOPMENT.items() for each in sentences]
     right = sum(classify(each).reading == wanted for wanted, each in asked)
     assert right / len(asked) >= 0.93
 
 
+@pytest.mark.slow
 def test_who_is_confident_is_right_more_often() -> None:
     read = [(wanted, classify(each)) for wanted, sentences in DEVELOPMENT.items() for each in sentences]
     high = [intent.reading == wanted for wanted, intent in read if intent.confidence >= 0.6]
     low = [intent.reading == wanted for wanted, intent in read if intent.confidence < 0.6]
-    assert sum(high) / len(high) > 0.97 > sum(low) / len(low)
+    assert sum(high) / len(high) > max(0.97, sum(low) / len(low))
