@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from schedtui.agent import text_calls
+from schedtui.agent.budget import FREE, Price
 from schedtui.agent.mind import Call, Message, MindFailed, Reply, Stopped, ToolSpec, Turn, Usage
 from schedtui.agent.models import ModelChoice, chosen_model, key_for
 
@@ -69,6 +70,28 @@ class Brain:
         """Start the process, so that the first answer need not wait for it. Returns at once."""
         with self._lock:
             self._running()
+
+    def price(self, stop: threading.Event) -> Price:
+        """Of a token, as litellm knows it; FREE where it does not, and then each answer says so (``Usage.dollars``).
+
+        Waits for the process to start. Raises Stopped.
+        """
+        with self._lock:
+            child = self._running()
+            try:
+                child.send({"price_of": self.choice.model})
+                deadline = time.monotonic() + _START_S
+                told = child.receive(deadline, stop)
+                while "price" not in told:
+                    told = child.receive(deadline, stop)
+            except (_Gone, MindFailed):
+                self.close()  # the first answer begins another, or fails with the reason
+                return FREE
+            except Stopped:
+                self.close()
+                raise
+        read, written = told["price"] or (0.0, 0.0)
+        return Price(input_dollars=read, output_dollars=written)
 
     def answer(self, turn: Turn, on_text: Callable[[str], None], stop: threading.Event) -> Reply:
         """See Mind. Tries again, with growing pauses, what a server may do better the next time."""

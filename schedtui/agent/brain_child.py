@@ -49,6 +49,9 @@ def main() -> None:
     _tell(out, {"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
+        if "price_of" in request:
+            _tell(out, {"price": _cost(litellm, request["price_of"], 1, 1)})
+            continue
         try:
             _tell(out, {"reply": _answer(litellm, request, out)})
         except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the other side gets a sentence
@@ -144,12 +147,16 @@ def _count(litellm: Any, model: str, messages: list[dict[str, Any]], reply: dict
             "input": litellm.token_counter(model=model, messages=messages),
             "output": litellm.token_counter(model=model, text=said),
         }
+    cost = _cost(litellm, model, usage["input"], usage["output"])
+    reply["usage"] = {**usage, "dollars": None if cost is None else sum(cost)}
+
+
+def _cost(litellm: Any, model: str, read: int, written: int) -> list[float] | None:
+    """Dollars for so many tokens read, and for so many written; None: not known."""
     try:
-        cost = litellm.cost_per_token(model=model, prompt_tokens=usage["input"], completion_tokens=usage["output"])
-        dollars: float | None = sum(cost)
+        return [*litellm.cost_per_token(model=model, prompt_tokens=read, completion_tokens=written)]
     except Exception:  # noqa: BLE001 - litellm raises several kinds for a model that its table does not hold
-        dollars = None
-    reply["usage"] = {**usage, "dollars": dollars}
+        return None
 
 
 def _knows_tools(litellm: Any, model: str, form: str) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -32,8 +34,18 @@ class Price(Struct, frozen=True, kw_only=True):
 
 
 FREE = Price(input_dollars=0.0, output_dollars=0.0)
+"""Also for a model whose price nobody knows: its tokens are what can be counted."""
 DEAREST = Price(input_dollars=15e-6, output_dollars=75e-6)
 """What is reckoned with before anything is known."""
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A mind that knows beforehand what its tokens cost."""
+
+    def price(self, stop: threading.Event) -> Price:
+        """May block for seconds. Raises Stopped."""
+        ...
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -90,6 +102,10 @@ class Budget:
     def seconds_left(self) -> float:
         """0 at the least."""
         return max(0.0, self.limits.seconds - self.seconds)
+
+    def reckon_with(self, price: Price | None) -> None:
+        """A price that became known after the request began; None: still none."""
+        self._price = price
 
     def check(self, prompt_characters: int = 0, output_tokens: int = 8000) -> Allowance:
         """What a call with such a prompt may use, at most ``output_tokens``, so that no limit is passed.

@@ -23,7 +23,7 @@ from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, Pla
 from schedtui.agent.asking import Asking, Declined, EndState
 from schedtui.agent.asking import Consent as Consent
 from schedtui.agent.bench import Bench, Request, Subject, Watch
-from schedtui.agent.budget import Budget, Limits
+from schedtui.agent.budget import FREE, Budget, Limits, Priced
 from schedtui.agent.draft import Draft, name_for, write
 from schedtui.agent.events import (
     Ended,
@@ -222,7 +222,7 @@ class Engine:
         )
         self._written_to = self._trajectory.path
         self._listen = self._trajectory.listening(self._heard)
-        self._budget = Budget(self._limits)
+        self._budget = Budget(self._limits, price=None if self._mind.needs_network else FREE)
         self._asking = Asking(
             consent=self._consent,
             kind=self._info.kind,
@@ -258,6 +258,8 @@ class Engine:
         started = self._info.kind == "lab" and self._start_loads()
         self._asking.tell(Progressed, text="Looking at the machine")
         self._bench.look(LOOK_S, back=not started)
+        if isinstance(self._mind, Priced):
+            self._budget.reckon_with(self._mind.price(self._stop))
 
     def _start_loads(self) -> bool:
         """Whether any had to be started."""

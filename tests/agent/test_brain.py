@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from schedtui.agent.brain import Brain, check_model
+from schedtui.agent.budget import FREE
 from schedtui.agent.mind import Message, MindFailed, Reply, Stopped, ToolSpec, Turn
 from schedtui.agent.models import ModelChoice
 from tests.agent.server import (
@@ -210,3 +211,11 @@ def test_testing_a_model_says_whether_it_answers_and_calls_tools(asked: Asked) -
     assert good.ok and good.calls_tools and "not known" in good.text
     assert not talker.ok and "did not call the tool" in talker.text and talker.remedy
     assert not locked.ok and "does not accept the key" in locked.text and locked.remedy
+
+
+def test_what_a_token_costs_is_known_before_the_first_question(asked: Asked) -> None:
+    asked.brain.choice = ModelChoice(model=PRICED, address=asked.server.address)
+    price = asked.brain.price(threading.Event())
+    assert (price.input_dollars, price.output_dollars) == pytest.approx((0.15e-6, 0.60e-6))
+    asked.brain.choice = ModelChoice(model=UNPRICED, address=asked.server.address)
+    assert asked.brain.price(threading.Event()) == FREE
