@@ -505,10 +505,23 @@ class SchedtuiApp(App[None]):
         self._open(HistoryScreen(self.library, self._place, scheduler, act=act, kernel=self._kernel))
 
     def action_describe(self) -> None:
-        """Open the line in which the user says what the machine is to be good at."""
+        """Open the line in which the user says what should get better, or the request that is at work."""
         from schedtui.screens.describe import DescribeScreen
 
-        self._open(DescribeScreen(self.library, self._place, self._scheduler, kernel=self._kernel))
+        control = self.control
+        asking = control.asking if control and control.asking and not control.asking.seen else None
+        recent = control.recent if control else ()
+        self._open(DescribeScreen(self.library, self._place, asking=asking, recent=recent, mind=self._mind_name()))
+
+    def _mind_name(self) -> str:
+        """The model that the user chose; empty: none, or it cannot be read, which a request will say."""
+        from schedtui.agent.models import chosen_model
+
+        try:
+            choice = chosen_model()
+        except SchedtuiError:
+            return ""
+        return choice.model if choice else ""
 
     @property
     def _place(self) -> MachineInfo:

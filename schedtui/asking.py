@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from schedtui.agent.events import Answered, AnyEvent, Asked, Ended, Measured, Proven, Spent
+from msgspec.structs import replace
+
+from schedtui.agent.events import Answered, AnyEvent, Asked, Ended, Measured, Proven, Said, Spent
 from schedtui.agent.mind import Usage
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Asking:
         """Why it is being ended, in a sentence; empty while nobody wants that."""
         self.trajectory: Path | None = None
         """Where all that was said is written down."""
+        self.seen = False
+        """Whether a person saw how it ended."""
         self.asked: Asked | None = None
         """The question that is open, as it came."""
         self.usage = Usage()
@@ -69,8 +73,14 @@ class Asking:
         return next((each for each in reversed(self.events) if isinstance(each, Ended)), None)
 
     def add(self, event: AnyEvent) -> None:
-        """Something happened."""
-        self.events.append(event)
+        """Something happened. Pieces of a saying, and steps of one measurement, become one."""
+        last = self.events[-1] if self.events else None
+        if isinstance(event, Said) and isinstance(last, Said) and event.role == last.role:
+            self.events[-1] = replace(last, text=last.text + event.text)
+        elif isinstance(event, Measured) and isinstance(last, Measured) and not last.final:
+            self.events[-1] = event
+        else:
+            self.events.append(event)
         if isinstance(event, Asked):
             self.asked, self._asked_at = event, self._clock()
         elif isinstance(event, Answered):
@@ -86,12 +96,12 @@ class Asking:
         """It came to its end."""
         self.story, self.trajectory = story, story.trajectory or self.trajectory
         self.usage = story.usage
-        self._close()
+        self.close()
 
     def fail(self, error: SchedtuiError) -> None:
         """It broke off."""
         self.error = error
-        self._close()
+        self.close()
 
     def seconds(self) -> float:
         """How long it was worked on, without the time in which a person was waited for."""
@@ -110,6 +120,7 @@ class Asking:
             self._waited_s += self._clock() - self._asked_at
         self.asked = None
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Nothing more will happen."""
         self._no_longer_asked()
         self._ended = self._clock()

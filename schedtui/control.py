@@ -177,8 +177,9 @@ class Control:
 
     def _work(self, asking: Asking, request: Request) -> None:
         try:
+            from schedtui.agent.minds import chosen_mind
             from schedtui.config import asks_never
-            from schedtui.desk import chosen_mind, let_go
+            from schedtui.desk import let_go
 
             desk, mind = self._ready(), chosen_mind()
         except SchedtuiError as error:
@@ -201,8 +202,9 @@ class Control:
         except Exception as error:  # noqa: BLE001  as above
             self._tell(news.AskingEnded(asking, error=unexpected(error)))
         finally:
-            with self._lock:
-                self._engine = None
+            ended, self._engine = self._engine, None
+            if ended is not None:
+                ended.close()  # what was kept is watched from here, with all else that was
             let_go(mind)
 
     def _heard(self, asking: Asking, event: AnyEvent) -> None:

@@ -1,6 +1,6 @@
 """What a request needs on a machine that is open, put together once for the screens and the commands.
 
-Which mind is asked is the user's choice (agent/models.py); without one it is the offline adviser.
+Whose mind works on it is agent/minds.py's.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from schedtui.agent.bench import Watch
-from schedtui.agent.brain import Brain, configured_mind
+from schedtui.agent.brain import Brain
 from schedtui.agent.budget import Limits
 from schedtui.agent.engine import Consent, Engine
 from schedtui.agent.events import Listen
-from schedtui.agent.mind import Mind, MindFailed
+from schedtui.agent.mind import Mind
 from schedtui.agent.trust import Trust
 from schedtui.backend.audit import Audit
 from schedtui.backend.deploy import Deployer
@@ -42,7 +42,7 @@ class Desk:
         self.kernel = kernel
         """The image that policies are proven on; None: the lab's own choice."""
         self.store = Store()
-        self.audit = Audit()
+        self.audit = Audit(store=self.store)
         self.watch = Watch()
         self.deployer = Deployer(machine, self.store, self.audit, listen)
 
@@ -62,14 +62,6 @@ class Desk:
             kernel=self.kernel,
             audit=self.audit,
         )
-
-
-def chosen_mind(*, record: Path | None = None) -> Mind:
-    """The model that the user chose. Raises BadFile, and MindFailed while there is none."""
-    mind = configured_mind(record)
-    if mind is None:
-        raise MindFailed("No model is chosen.", "Choose one: schedtui model set NAME.")
-    return mind
 
 
 def let_go(mind: Mind) -> None:

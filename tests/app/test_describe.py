@@ -1,81 +1,257 @@
-"""Describe: plain words lead to a preset with a reason; what is not clear is asked, and nothing runs unproven."""
+"""Describe: words become a request, its timeline can be read while it grows, and a person answers what it asks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import Input
 
-from schedtui.screens.describe import EXAMPLES
-from schedtui.screens.verify import VerifyScreen
+from schedtui.agent.events import AnyEvent, Ended
+from schedtui.asking import Asking
+from schedtui.messages import ReplyGiven, RequestWanted, SteeringGiven, StopWanted
+from schedtui.screens import describe
+from schedtui.screens.describe import EXAMPLES, DescribeScreen
+from schedtui.widgets.timeline import Piece
+from tests.app import tale
 from tests.app.conftest import screen_text, text_of, until
 from tests.app.shelf import shelf
 from tests.recordings.pictures import Pictured
 
 
+class Listening(Pictured):
+    """The program, which writes down what the screens want of it and does none of it."""
+
+    def __init__(self) -> None:
+        super().__init__("busy-4-eevdf", 3, live=True)
+        self.wanted: list[object] = []
+
+    def on_request_wanted(self, message: RequestWanted) -> None:
+        """Written down."""
+        self.wanted.append(message.words)
+
+    def on_reply_given(self, message: ReplyGiven) -> None:
+        """Written down."""
+        self.wanted.append((message.question_id, message.choice))
+
+    def on_steering_given(self, message: SteeringGiven) -> None:
+        """Written down."""
+        self.wanted.append(message.words)
+
+    def on_stop_wanted(self) -> None:
+        """Written down."""
+        self.wanted.append(StopWanted)
+
+
 @contextlib.asynccontextmanager
-async def describing(home: Path, words: str = "") -> AsyncIterator[tuple[Pictured, Pilot[None]]]:
-    """The line, with these words in it and enter pressed."""
-    app = Pictured("busy-4-eevdf", 3, live=True)
+async def describing(
+    home: Path, events: Iterable[AnyEvent] | None = None, *, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[Listening, Pilot[None], Asking | None]]:
+    """The screen; with a request in which ``events`` happened so far."""
+    app = Listening()
     app.library = shelf(home)
     try:
-        async with app.run_test(size=(120, 40)) as pilot:
+        async with app.run_test(size=size) as pilot:
             await app.played(pilot)
+            asking = None
+            if events is not None:
+                asking, _ = tale.asking(events)
+                if asking.ended:
+                    asking.close()
+                assert app.control
+                app.control.asking = asking
             await pilot.press("d")
-            await until(pilot, lambda: app.screen.query_one("#question").has_focus)
-            if words:
-                app.screen.query_one("#question").value = words
-                await pilot.press("enter")
-            yield app, pilot
+            await until(pilot, lambda: isinstance(app.screen, DescribeScreen))
+            await pilot.pause()
+            yield app, pilot, asking
     finally:
         app.close_machines()
 
 
-def offered(app: Pictured) -> list[str]:
-    """The presets that are offered."""
-    return [each.id for each in app.screen.query_one("#choices", OptionList).options if each.id]
+@pytest.fixture(autouse=True)
+def no_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key answers as soon as the question is there."""
+    monkeypatch.setattr(describe, "SURPRISE_S", 0.0)
 
 
-async def test_plain_words_lead_to_a_preset_and_the_reason_is_shown(home: Path) -> None:
-    async with describing(home, "my shooter stutters when chrome is open") as (app, pilot):
-        await until(pilot, lambda: offered(app) == ["gaming"])
-        text = text_of(app.screen.query_one("#text"))
-        assert "Why It sounds like “" in text
-        assert "Policy: brisk" in text
-        assert "Verify, then apply" in screen_text(app)
+def asked(app: Pictured) -> list[Asking]:
+    """The request that the program works on, if there is one."""
+    return [app.control.asking] if app.control and app.control.asking else []
 
 
-async def test_enter_proves_the_policy_before_anything_is_applied(home: Path) -> None:
-    async with describing(home, "my shooter stutters when chrome is open") as (app, pilot):
-        await until(pilot, lambda: offered(app) == ["gaming"])
+def story(app: Listening) -> str:
+    return " ".join(text_of(piece) for piece in app.screen.query(Piece))
+
+
+async def test_plain_words_become_a_request(home: Path) -> None:
+    async with describing(home) as (app, pilot, _):
+        app.screen.query_one("#question", Input).value = "  my shooter   stutters "
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, VerifyScreen))
-        assert app._preset_act is None
-        await pilot.press("escape")
-        await until(pilot, lambda: "Policy: brisk" in screen_text(app))
-        assert app._preset_act is None
+        await until(pilot, lambda: app.wanted == ["my shooter stutters"])
 
 
-async def test_words_that_could_mean_anything_are_answered_with_a_question(home: Path) -> None:
-    async with describing(home, "hello") as (app, pilot):
-        await until(pilot, lambda: "Not sure: which is nearer?" in screen_text(app))
-        assert len(offered(app)) <= 2
+async def test_who_does_not_know_what_to_write_takes_an_example(home: Path) -> None:
+    async with describing(home) as (app, pilot, _):
+        assert EXAMPLES[0] in screen_text(app)
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: app.wanted == [EXAMPLES[1]])
 
 
-async def test_escape_leads_back_to_the_words_and_then_out(home: Path) -> None:
-    async with describing(home, "my shooter stutters when chrome is open") as (app, pilot):
-        await until(pilot, lambda: offered(app) == ["gaming"])
-        await pilot.press("escape", "escape")
-        assert app.screen.query_one("#question").has_focus
+async def test_nothing_said_is_nothing_asked(home: Path) -> None:
+    async with describing(home) as (app, pilot, _):
+        await pilot.press("1", "question_mark", "enter")
+        await pilot.pause()
+        assert app.wanted == []
         await pilot.press("escape")
         assert app.screen is app.dashboard
 
 
-async def test_nothing_said_is_nothing_done(home: Path) -> None:
-    async with describing(home, "  ") as (app, pilot):
+async def test_a_proposal_says_what_why_and_at_what_risk_and_enter_tries_it(home: Path) -> None:
+    async with describing(home, tale.proven()) as (app, pilot, _):
+        card = text_of(app.screen.query_one("#asked"))
+        assert "What: brisk with slice_us = 500" in card
+        assert "Expected: Frames come on time" in card
+        assert "Risk: What only computes" in card
+        await pilot.press("enter")
+        await until(pilot, lambda: app.wanted == [("try-1", "yes")])
+
+
+async def test_escape_leaves_everything_as_it_is(home: Path) -> None:
+    async with describing(home, tale.proven()) as (app, pilot, _):
+        await pilot.press("escape")
+        await until(pilot, lambda: app.wanted == [("try-1", "no")])
+        assert isinstance(app.screen, DescribeScreen)
+
+
+async def test_a_key_meant_for_what_stood_there_before_answers_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describe, "SURPRISE_S", 3600.0)
+    async with describing(home, tale.proven()) as (app, pilot, _):
+        await pilot.press("enter")
         await pilot.pause()
-        assert offered(app) == []
+        assert app.wanted == []
+
+
+async def test_the_report_and_the_source_are_a_key_away(home: Path) -> None:
+    async with describing(home, tale.proven()) as (app, pilot, _):
+        await pilot.press("v")
+        await until(pilot, lambda: "What was looked at" in screen_text(app))
+        await pilot.press("escape", "s")
+        await until(pilot, lambda: "brisk_enqueue" in screen_text(app) or "Source" in screen_text(app))
+        assert app.wanted == []
+
+
+async def test_a_result_counts_down_and_enter_keeps_it(home: Path) -> None:
+    async with describing(home, tale.kept_or_not()) as (app, pilot, _):
+        card = text_of(app.screen.query_one("#asked"))
+        assert "30 s, then by itself: take it away" in card
+        assert "before 12 ms" in story(app) and "after 4.7 ms" in story(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.wanted == [("keep-1", "keep")])
+
+
+async def test_a_result_can_be_taken_away_at_once(home: Path) -> None:
+    async with describing(home, tale.kept_or_not()) as (app, pilot, _):
+        await pilot.press("r")
+        await until(pilot, lambda: app.wanted == [("keep-1", "revert")])
+
+
+async def test_words_that_fit_nothing_are_asked_back_by_number(home: Path) -> None:
+    async with describing(home, tale.unknown()) as (app, pilot, _):
+        assert "2 Games" in text_of(app.screen.query_one("#asked"))
+        await pilot.press("2")
+        await until(pilot, lambda: app.wanted == [("clarify", "gaming")])
+
+
+async def test_it_can_be_told_something_more_while_it_works(home: Path) -> None:
+    async with describing(home, tale.proving()) as (app, pilot, _):
+        await pilot.press("slash")
+        await until(pilot, lambda: app.screen.query_one("#question").has_focus)
+        await pilot.press(*"no lag", "enter")
+        await until(pilot, lambda: app.wanted == ["no lag"])
+
+
+async def test_leaving_while_it_works_asks_whether_to_stop_it(home: Path) -> None:
+    async with describing(home, tale.proving()) as (app, pilot, _):
+        await pilot.press("escape")
+        assert "It is still at work" in screen_text(app)
+        await pilot.press("escape")
+        assert "It is still at work" not in screen_text(app)
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: app.wanted == [StopWanted])
+        await pilot.press("escape", "d")
+        await until(pilot, lambda: app.screen is app.dashboard)
+        await pilot.press("d")
+        await until(pilot, lambda: "Proves brisk" in screen_text(app))
+
+
+async def test_details_open_and_close(home: Path) -> None:
+    async with describing(home, tale.looked()) as (app, pilot, _):
+        await pilot.press("up", "space")
+        await until(pilot, lambda: "obs 3.1 ms/s" in story(app))
+        await pilot.press("space")
+        await until(pilot, lambda: "obs 3.1 ms/s" not in story(app))
+
+
+async def test_the_cost_is_shown_against_what_may_be_spent(home: Path) -> None:
+    async with describing(home, tale.proven()) as (app, _, _):
+        budget = text_of(app.screen.query_one("#budget"))
+        assert "$0.024 of $0.25" in budget
+        assert "6 of 25 calls" in budget
+        assert "13k of 120k tokens" in budget
+
+
+async def test_what_happens_is_drawn_as_it_happens(home: Path) -> None:
+    async with describing(home, tale.planned()) as (app, pilot, asking):
+        assert asking is not None
+        for event in tale.proven()[len(tale.planned()) :]:
+            asking.add(event)
+        assert isinstance(app.screen, DescribeScreen)
+        app.screen.show_asking(asking)
+        await until(pilot, lambda: "Try brisk?" in text_of(app.screen.query_one("#asked")))
+
+
+async def test_the_end_is_told_with_both_numbers_and_seen_once(home: Path) -> None:
+    async with describing(home, tale.kept()) as (app, pilot, asking):
+        assert asking is not None
+        assert "12 ms → 4.7 ms" in story(app)
+        assert asking.seen
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query_one("#question").has_focus)
         assert EXAMPLES[0] in screen_text(app)
+
+
+async def test_a_failure_says_what_to_do(home: Path) -> None:
+    async with describing(home, tale.failed(), size=(80, 24)) as (app, pilot, _):
+        await until(pilot, lambda: "cannot be reached" in screen_text(app))
+        assert "What to do: Try again later" in screen_text(app)
+
+
+async def test_at_80_columns_the_machine_stays_in_sight(home: Path) -> None:
+    async with describing(home, tale.proving(), size=(80, 24)) as (app, _, _):
+        assert "waits: usual" in text_of(app.screen.query_one("#strip"))
+        assert not app.screen.query_one("#live").display
+
+
+@pytest.mark.slow
+async def test_a_request_that_is_stopped_ends_and_says_what_runs(home: Path) -> None:
+    app = Pictured("busy-4-eevdf", 3)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await app.played(pilot)
+            await pilot.press("d")
+            await pilot.press(*"my game stutters", "enter")
+            await until(pilot, lambda: any(asking.events for asking in asked(app)), 60)
+            (asking,) = asked(app)
+            assert not asking.is_over
+            await pilot.press("ctrl+c")
+            await until(pilot, lambda: asking.is_over, 60)
+            ended = asking.ended
+            assert isinstance(ended, Ended) and ended.state == "stopped"
+            assert "EEVDF runs now" in " ".join(screen_text(app).split())
+    finally:
+        app.close_machines()

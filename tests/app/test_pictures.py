@@ -19,9 +19,11 @@ from textual.screen import Screen
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Report
 from schedtui.screens.checks import ChecksScreen
+from schedtui.screens.describe import DescribeScreen
 from schedtui.screens.settings import SettingsScreen
 from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
+from tests.app import tale
 from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, NAMED, PASSED, WARNED, shelf
 from tests.recordings.pictures import Pictured
@@ -205,3 +207,30 @@ def test_a_report_in_ascii(looks_as_before: Take, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_line_in_which_to_describe(looks_as_before: Take, size: tuple[int, int]) -> None:
     assert looks_as_before(Pictured("busy-4-eevdf", live=True), "d", size=size, words="to a friend")
+
+
+DESCRIBED = {
+    "working": (tale.proving, "Proves brisk"),
+    "proposal": (tale.proven, "enter Try it"),
+    "canary": (tale.measuring, "goes on until"),
+    "decision": (tale.kept_or_not, "then by itself"),
+    "result": (tale.kept, "brisk runs now"),
+    "unknown": (tale.unknown, "None of these"),
+    "failure": (tale.failed, "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_a_request(looks_as_before: Take, name: str, size: tuple[int, int]) -> None:
+    events, words = DESCRIBED[name]
+    asking, _ = tale.asking(events())
+    if asking.ended:
+        asking.close()
+    app = Pictured("busy-4-eevdf", live=True)
+
+    def over(library: Library) -> Screen[Any]:
+        assert app.info and app.control
+        return DescribeScreen(library, app.info, asking=asking, recent=app.control.recent)
+
+    assert looks_as_before(app, size=size, words=words, over=over)
