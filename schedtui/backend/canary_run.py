@@ -35,7 +35,8 @@ Progress = Callable[[Comparison, Side], None]
 SLICE_S = 0.1
 SETTLE_S = 0.3
 """After a switch: its own disturbance is no property of either side."""
-LEASE_S = 3.0
+LEASE_S = 5.0
+"""Longer than a computer that is far too busy keeps this loop from its turn, and short for a person who waits."""
 SHORTEST_TURN_S = 2.0
 CALM_S = 3.0
 """Longest wait for what went before, as the verifier's load, to die away."""
