@@ -52,7 +52,7 @@ Exit codes:
   128 + N  ended by signal N, everything closed and restored
   lab run: the command's own code; 125 when it could not be run
   verify:  1 the policy failed, 2 it could not be judged
-  ask:     3 the words could mean two things"""
+  ask:     3 the words fit no goal, or several"""
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)

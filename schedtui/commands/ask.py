@@ -21,6 +21,7 @@ import click
 from schedtui.backend.errors import SchedtuiError
 from schedtui.commands.options import Duration, json_option, lab_options, machine_option
 from schedtui.commands.verify import report_keys
+from schedtui.config import asks_never
 from schedtui.console import NOT_DONE, Console, Stopped, opened
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _where(console: Console) -> str:
 
 
 def _consent(yes: bool, console: Console) -> Consent:
-    if yes:
+    if yes or asks_never():
         return "yes"
     return "ask" if not console.json and sys.stdin is not None and os.isatty(_STDIN) else "no"
 
