@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -19,7 +19,8 @@ from schedtui.agent import summary
 from schedtui.agent.arguments import Tried
 from schedtui.agent.draft import Draft
 from schedtui.agent.events import Answered, Event, Question
-from schedtui.agent.mind import Stopped
+from schedtui.agent.mind import RoleName, Stopped
+from schedtui.agent.tools import Arguments, Result, Tool
 from schedtui.agent.trust import TrustLevel
 from schedtui.backend.deploy import Deployer
 from schedtui.backend.errors import LabFailed, SchedtuiError
@@ -38,6 +39,7 @@ from schedtui.backend.model import (
 )
 from schedtui.backend.store import Store
 
+_Takes = TypeVar("_Takes", bound=Arguments)
 KEPT_FRAMES = 120
 _TICK_S = 0.05
 _LONGEST_WAIT_S = 15.0
@@ -230,3 +232,24 @@ class Bench:
         """Raises Stopped once a person ended the request."""
         if self.stop.is_set():
             raise Stopped("The request was stopped.")
+
+
+def role_tool(
+    role: RoleName,
+    name: str,
+    description: str,
+    arguments: type[_Takes],
+    run: Callable[[Bench, _Takes], Result],
+    title: Callable[[_Takes], str],
+    **more: Any,
+) -> Tool[Bench, Any]:
+    """A tool of one role."""
+    return Tool(
+        name=name,
+        description=description,
+        arguments=arguments,
+        run=run,
+        title=title,
+        roles=frozenset([role]),
+        **more,
+    )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schedtui.agent import project, roles, toolset
+from schedtui.agent import planning, project, roles, toolset, trying
 from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, PlanFacts, Tried
 from schedtui.agent.asking import Asking, Declined, EndState
 from schedtui.agent.asking import Consent as Consent
@@ -322,7 +322,7 @@ class Engine:
         """What was kept before a round that did not improve on it, and that the round's trial took away."""
         self._asking.tell(Progressed, text=f"{best.policy.name} was better, so it is brought back.")
         self._bench.subject = best
-        toolset.trial(self._bench, decided=True)
+        trying.trial(self._bench, decided=True)
         deployment = self._bench.deployment
         self._kept = deployment if deployment and deployment.state == "kept" else None
 
@@ -343,11 +343,11 @@ class Engine:
             steered=tuple(bench.steered),
             workload=workload,
             summary=bench.summary,
-            matches=toolset.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),
+            matches=planning.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),
             choices=self._choices(workload),
             policies=bench.library.loadable(),
-            outcomes=toolset.outcomes_for(bench, workload.class_id),
-            notes=toolset.learned(bench, class_id=workload.class_id),
+            outcomes=planning.outcomes_for(bench, workload.class_id),
+            notes=planning.learned(bench, class_id=workload.class_id),
             rounds=tuple(bench.rounds),
             allowed=f"Without asking a person you may {self._trust.level.words}.",
         )
@@ -367,7 +367,7 @@ class Engine:
         facts = ExecuteFacts(
             workload=self._workload(), plan=plan, rounds=tuple(bench.rounds), repairs_left=bench.repairs_left
         )
-        source = toolset.source_of(beginning) if plan.mode != "configure" else ""
+        source = trying.source_of(beginning) if plan.mode != "configure" else ""
         try:
             self._run("execute", roles.execute(facts, source, beginning.name), facts)
         except (MindFailed, OverBudget) as error:
@@ -380,10 +380,10 @@ class Engine:
         library = self._bench.library
         if plan.mode != "create":
             return library.policy(plan.policy)
-        near = [each.policy for each in toolset.search(self._bench, plan.change) if each.can_load]
+        near = [each.policy for each in planning.search(self._bench, plan.change) if each.can_load]
         for name in near[:3]:
             policy = library.policy(name)
-            if policy.origin == "built-in" and len(toolset.source_of(policy)) <= _LONGEST_BEGINNING:
+            if policy.origin == "built-in" and len(trying.source_of(policy)) <= _LONGEST_BEGINNING:
                 return policy
         return library.policy(_PLAIN_POLICY)
 
@@ -401,7 +401,7 @@ class Engine:
         if plan.mode == "create":
             return Subject(policy=beginning, draft=made)
         taken = [*self._bench.library.policies, *self._bench.library.presets, *self._bench.generated.names()]
-        source = toolset.source_of(beginning)
+        source = trying.source_of(beginning)
         made = replace(made, name=name_for(beginning.name, workload, taken), source=source, parent=beginning)
         return Subject(policy=write(made, self._bench.folder), settings=plan.settings, draft=made)
 
@@ -413,7 +413,7 @@ class Engine:
         bench.plan = Plan(
             mode="configure",
             policy=policy.name,
-            settings=toolset.differing(policy, dict(settings)),
+            settings=planning.differing(policy, dict(settings)),
             reason=f"{plan.policy} failed, and this was planned in its place.",
             expected=plan.expected,
             risk=plan.risk,
@@ -421,9 +421,9 @@ class Engine:
         self._asking.tell(Planned, plan=bench.plan)
         bench.deployment, bench.gave_up = None, ""
         bench.subject = Subject(policy=policy, settings=bench.plan.settings)
-        if toolset.prove(bench).verdict != "fail":
-            toolset.permit_canary(bench)
-            toolset.trial(bench)
+        if trying.prove(bench).verdict != "fail":
+            trying.permit_canary(bench)
+            trying.trial(bench)
         return self._try_round(bench.plan)
 
     def _try_round(self, plan: Plan, problem: str = "") -> Tried:
@@ -557,7 +557,7 @@ class Engine:
 
     def _settle(self) -> None:
         """Nothing stays that nobody decided on."""
-        toolset.take_away(self._bench, "The request ended before it was decided.")
+        trying.take_away(self._bench, "The request ended before it was decided.")
 
     def _ended(self, state: EndState, text: str, remedy: str) -> Story:
         bench = self._bench

@@ -25,8 +25,10 @@ from schedtui.config import asks_never
 from schedtui.console import NOT_DONE, Console, Stopped, opened
 
 if TYPE_CHECKING:
+    from schedtui.agent.bench import Request
     from schedtui.agent.engine import Consent, Engine, Story
     from schedtui.agent.events import AnyEvent, Asked, Question
+    from schedtui.agent.mind import Mind
     from schedtui.backend.machine import Machine
     from schedtui.backend.model import Comparison, MachineInfo
 
@@ -55,6 +57,9 @@ Exit codes:
     "--for", "seconds", type=Duration(), metavar="DURATION", help="In the lab: how long what is kept runs on."
 )
 @click.option("--quick", is_flag=True, help="Prove and measure it only briefly.")
+@click.option(
+    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Write what the model's server says to DIR."
+)
 @lab_options
 @json_option
 @click.pass_context
@@ -68,6 +73,7 @@ def ask(
     loads: tuple[str, ...],
     seconds: float | None,
     quick: bool,
+    record: Path | None,
     kernel: Path | None,
     cpus: int | None,
     as_json: bool,
@@ -77,7 +83,9 @@ def ask(
     For example: schedtui ask "my game stutters while obs records"
     """
     from schedtui.agent.bench import Request
+    from schedtui.agent.minds import chosen_mind
     from schedtui.backend.deploy import CANARY_S
+    from schedtui.desk import let_go
 
     console = Console(as_json)
     request = Request(
@@ -92,7 +100,11 @@ def ask(
     if spec != "lab" and (kernel or cpus):
         raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
     with opened(spec, console, kernel=kernel, cpus=cpus) as it:
-        context.exit(_answered(it, request, kernel, seconds, _consent(yes, console), console))
+        mind = chosen_mind(record)
+        try:
+            context.exit(_answered(it, mind, request, kernel, seconds, _consent(yes, console), console))
+        finally:
+            let_go(mind)
 
 
 def _sound(words: tuple[str, ...]) -> str:
@@ -144,13 +156,18 @@ def _consent(yes: bool, console: Console) -> Consent:
 
 
 def _answered(
-    machine: Machine, request: Any, kernel: Path | None, seconds: float | None, consent: Consent, console: Console
+    machine: Machine,
+    mind: Mind,
+    request: Request,
+    kernel: Path | None,
+    seconds: float | None,
+    consent: Consent,
+    console: Console,
 ) -> int:
     """Work on the request, tell of it, hold what was kept in the lab; returns the exit code."""
-    from schedtui.agent.minds import chosen_mind
-    from schedtui.desk import Desk, let_go
+    from schedtui.desk import Desk
 
-    info, mind = machine.open(console.progress), chosen_mind()
+    info = machine.open(console.progress)
     desk = Desk(machine, info, kernel=kernel)
     for each in desk.deployer.recover():
         console.note(f"From before: {each.reason}")
@@ -158,10 +175,7 @@ def _answered(
     events: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
     engine = desk.engine(mind, events.put, consent=consent)
     console.note(f"{mind.name} works on it{', on this computer' if not mind.needs_network else ''}.")
-    try:
-        story = _Teller(engine, events, console).told(request)
-    finally:
-        let_go(mind)
+    story = _Teller(engine, events, console).told(request)
     data = _keys(story, info)
     if story.state == "kept" and info.kind == "lab":
         _hold(machine, seconds, console)
@@ -181,7 +195,7 @@ class _Teller:
         self._asked: Asked | None = None
         self._asked_at = 0.0
 
-    def told(self, request: Any) -> Story:
+    def told(self, request: Request) -> Story:
         """Work on it in a thread of its own, so that a signal ends it in order."""
         stories: list[Story] = []
         failed: list[BaseException] = []
