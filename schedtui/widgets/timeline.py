@@ -59,6 +59,8 @@ def items_of(asking: Asking) -> list[Item]:
         tale.add(event)
     if asking.is_over:
         tale.close()
+    elif not asking.events:
+        tale.items.append(Item("step", _signed(choose_glyphs().changing, "bold $text-accent", "Getting ready …")))
     if asking.error is not None:
         error = asking.error
         tale.items.append(Item("end", error_lines(error.message, error.remedy, error.details)))
@@ -205,6 +207,8 @@ class _Tale:
         self._asked: dict[str, tuple[int, happened.Question]] = {}
         self._compared: Comparison | None = None
         self._saying: int | None = None
+        self._words = ""
+        """What the mind said last."""
         self._tellers: dict[type, Callable[..., object]] = {
             happened.RoleBegan: self._role,
             happened.Said: self._said,
@@ -212,7 +216,7 @@ class _Tale:
             happened.Returned: self._returned,
             happened.Progressed: self._progressed,
             happened.Observed: lambda event: self._conclude(_workload(event.workload)),
-            happened.Planned: lambda event: self._conclude(_plan(event.plan)),
+            happened.Planned: lambda event: self._conclude(_plan(event.plan, self._words)),
             happened.Proven: self._proven,
             happened.Asked: self._question,
             happened.Answered: self._answer,
@@ -257,7 +261,8 @@ class _Tale:
     def _said(self, event: happened.Said) -> None:
         if not event.text.strip():
             return
-        item = _saying(event.text.strip())
+        self._words = event.text.strip()
+        item = _saying(self._words)
         if self._saying is None:
             self._saying = self._put(item)
         else:
@@ -382,10 +387,12 @@ def _workload(workload: Workload) -> Item:
     return Item("plan", Content("\n").join(lines), _detailed(more) if more else None)
 
 
-def _plan(plan: Plan) -> Item:
+def _plan(plan: Plan, said: str) -> Item:
+    """The plan; its reason only where the mind did not say it just before."""
     what = {"configure": "Use", "modify": "Change", "create": "Write a new scheduler,"}[plan.mode]
     pairs = [("Plan", f"{what} {plan.policy}{settings_words(plan.settings)}"), ("Why", plan.reason)]
     pairs += [("Expected", plan.expected), ("Risk", plan.risk)]
+    pairs = [each for each in pairs if each[1].strip() != said]
     lines = [Content.assemble((f"{label}: ", f"bold {MUTED}"), text) for label, text in pairs if text]
     more = "\n".join(filter(None, [plan.change, f"If it fails: {plan.fallback}" if plan.fallback else ""]))
     return Item("plan", Content("\n").join(lines), _detailed(more) if more else None)

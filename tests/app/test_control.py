@@ -1,0 +1,108 @@
+"""Command of a machine: what was left is told, what is kept is watched, and nothing undecided stays at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from msgspec.structs import replace
+from textual.message import Message
+
+from schedtui import messages as news
+from schedtui.backend.deploy import Proposal
+from schedtui.backend.model import Deployment, Metric
+from schedtui.backend.store import Store
+from schedtui.control import Control
+from tests.conftest import quiet
+from tests.deploy.computer import OBJECT, Computer
+from tests.deploy.conftest import POLICY, _hurried, report
+
+pytestmark = pytest.mark.slow
+METRIC = Metric(name="wakeup_p99_us")
+PATIENCE_S = 20.0
+__all__ = ["_hurried"]
+
+
+class Commanded:
+    """A computer in memory, and command of it."""
+
+    def __init__(self) -> None:
+        self.computer = Computer(wait_us=(400.0, 100.0))
+        self.told: list[Message] = []
+        self.control = Control(self.computer, self.computer.open(quiet), self.told.append)
+
+    def measured(self, asked_by: str = "person") -> Deployment:
+        """A better policy runs, and waits for a decision."""
+        deployer = self.control.deployer()
+        proposal = Proposal(policy=POLICY, settings={}, preset=None, reason="")
+        verified = deployer.verified(deployer.propose(proposal, asked_by=asked_by), report(), OBJECT)
+        return deployer.canary(verified, METRIC, seconds=0.3)
+
+    def states(self) -> list[str]:
+        """What was told of deployments."""
+        return [each.deployment.state for each in self.told if isinstance(each, news.DeploymentChanged)]
+
+
+@pytest.fixture
+def commanded() -> Iterator[Commanded]:
+    it = Commanded()
+    yield it
+    it.control.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.01)
+
+
+def test_what_a_crash_left_is_resolved_and_told(commanded: Commanded) -> None:
+    left = commanded.measured()
+    Store().update_deployment(replace(left, watcher="1:1"))
+    again = Commanded()
+    again.computer.put("fifo", left.digest, {})
+    again.control.recover()
+    until(lambda: any(isinstance(each, news.DeploymentRecovered) for each in again.told))
+    assert again.computer.scheduler().name == "EEVDF"
+    again.control.close()
+
+
+def test_what_nobody_decided_on_does_not_stay_at_the_end(commanded: Commanded) -> None:
+    deployment = commanded.measured()
+    assert deployment.state == "canary"
+    commanded.control.close()
+    assert commanded.computer.scheduler().name == "EEVDF"
+    (kept,) = Store().deployments()
+    assert kept.state == "reverted" and "before it was decided" in kept.reason
+
+
+def test_what_was_kept_is_watched_and_taken_back_by_a_person(commanded: Commanded) -> None:
+    commanded.control.deployer().keep(commanded.measured())
+    assert commanded.control.kept is not None
+    until(lambda: any(thread.name == "circuit-breaker" for thread in threading.enumerate()))
+    assert commanded.control.take_back().name == "EEVDF"
+    assert commanded.control.kept is None
+    assert Store().deployments()[0].reason.startswith("You took it back.")
+    assert commanded.states()[-2:] == ["kept", "reverted"]
+
+
+def test_what_a_panic_takes_away_is_seen_to_be_gone(commanded: Commanded) -> None:
+    commanded.control.deployer().keep(commanded.measured())
+    commanded.control.panicked()
+    commanded.computer.panic()
+    until(lambda: commanded.states()[-1] == "reverted")
+    assert "Panic was pressed" in Store().deployments()[0].reason
+
+
+def test_a_mind_whose_choice_is_taken_back_is_trusted_less(commanded: Commanded) -> None:
+    from schedtui.agent.trust import Standing, TrustFile, TrustLevel
+
+    with TrustFile().changing() as minds:
+        minds["some/model"] = Standing(kept={"tune": 3, "library": 3})
+    assert TrustFile().standing("some/model").level == TrustLevel.LIBRARY
+    commanded.control.deployer().keep(commanded.measured("some/model"))
+    commanded.control.take_back()
+    assert TrustFile().standing("some/model").level == TrustLevel.TUNE
