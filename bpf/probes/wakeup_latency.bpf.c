@@ -24,6 +24,12 @@ struct bpf_iter_meta {
 	u64 seq_num;
 };
 
+/* Smaller since Linux 7.3. Only what is unsigned is read in the size that the running kernel gives it. */
+struct task_struct___unsigned {
+	unsigned int on_cpu;
+	unsigned int on_rq;
+} __attribute__((preserve_access_index));
+
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
@@ -180,7 +186,9 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
  * before it got there). Neither waits for a CPU. */
 static bool is_waiting(const struct task_struct *p, const struct task_waits *waits)
 {
-	return waits->since && !p->on_cpu && p->on_rq && !p->__state;
+	const struct task_struct___unsigned *task = (const void *)p;
+
+	return waits->since && !task->on_cpu && task->on_rq && !p->__state;
 }
 
 SEC("iter/task")

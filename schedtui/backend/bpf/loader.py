@@ -174,7 +174,7 @@ class LoadedProbe:
         self._links = links
         self._lock = threading.Lock()
         self._counters: _Counters | None = _Counters(opened)
-        self._live = _Live(opened)
+        self._live: _Live | None = _Live(opened)
 
     def map_fd(self, name: str) -> int:
         """Descriptor of a map; it belongs to the probe. Raises BadFile when there is no such map."""
@@ -224,7 +224,7 @@ class LoadedProbe:
     def tune(self, settings: dict[str, Setting]) -> None:
         """Set its ``LIVE`` globals. Raises BadTunable, SchedtuiError."""
         with self._lock:
-            if self._counters is None:
+            if self._live is None:
                 raise SchedtuiError("The probe was closed.")
             self._live.write(settings)
 
@@ -251,7 +251,7 @@ class LoadedProbe:
             for link in self._links.values():
                 link.destroy()
             self._links = {}
-            self._counters = None
+            self._counters = self._live = None
             self._object.close()
 
     def _map(self, name: str) -> libbpf.Map:
