@@ -80,9 +80,13 @@ def compared(comparison: Comparison) -> str:
     if comparison.low_percent is not None and comparison.high_percent is not None:
         spread = f" ({comparison.low_percent:+.0f} to {comparison.high_percent:+.0f})"
     return (
-        f"{comparison.metric.name} {comparison.before:.4g} → {comparison.after:.4g}{change}{spread}: "
+        f"{comparison.metric.name} {_figure(comparison.before)} → {_figure(comparison.after)}{change}{spread}: "
         f"{comparison.verdict}. {comparison.reason}"
     ).strip()
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _of_rounds(rounds: Sequence[Tried]) -> Iterator[Lesson]:

@@ -177,12 +177,19 @@ def _answered(
     console.note(f"{mind.name} works on it{', on this computer' if not mind.needs_network else ''}.")
     story = _Teller(engine, events, console).told(request)
     data = _keys(story, info)
+    if story.state in ("failed", "stopped", "unknown"):
+        return _failed(story, data, console)
+    console.tell(_came_of_it(story))
+    again = ""
     if story.state == "kept" and info.kind == "lab":
         _hold(machine, seconds, console)
         data["statistics"] = machine.scheduler().statistics
         engine.close()
         data["after"] = machine.unload().name
-    return _ended(story, data, console)
+        again = f"The lab ends, and what runs in it: {data['after']} runs there again."
+    if console.json or again:
+        console.result(data, again)
+    return 0
 
 
 class _Teller:
@@ -313,8 +320,20 @@ def _choice(question: Question, line: str) -> str:
 
 def _measured(comparison: Comparison, side: str) -> str:
     sides = "what ran before" if side == "before" else "the new scheduler"
-    before, after = (f"{each:.4g}" if each is not None else "…" for each in (comparison.before, comparison.after))
-    return f"measuring {sides}: {comparison.metric.name} {before} before, {after} after"
+    name = comparison.metric.name
+    what = {"wakeup_p99_us": "wake-up p99", "wakeup_p50_us": "wake-up p50", "work_per_s": "work", "command_s": "time"}[
+        name
+    ]
+    before, after = (_figure(name, each) for each in (comparison.before, comparison.after))
+    return f"measuring {sides}: {what} {before} before, {after} after"
+
+
+def _figure(metric: str, value: float | None) -> str:
+    if value is None:
+        return "…"
+    if metric.endswith("_us"):
+        return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.0f} µs"
+    return f"{value:.1f}/s" if metric == "work_per_s" else f"{value:.2f} s"
 
 
 def _hold(machine: Machine, seconds: float | None, console: Console) -> None:
@@ -381,14 +400,13 @@ def _keys(story: Story, info: MachineInfo) -> dict[str, Any]:
     }
 
 
-def _ended(story: Story, data: dict[str, Any], console: Console) -> int:
-    if story.state in ("failed", "stopped", "unknown"):
-        error = SchedtuiError(story.text, story.remedy)
-        error.kind = "not-understood" if story.state == "unknown" else story.state
-        console.failure(error, data)
-        return NOT_UNDERSTOOD if story.state == "unknown" else NOT_DONE
-    lines = [f"\n{story.text}", story.remedy, f"How it came about: {story.trajectory}"]
-    if story.comparison and story.comparison.reason not in story.text:
-        lines.insert(1, story.comparison.reason)
-    console.result(data, "\n".join(filter(None, lines)))
-    return 0
+def _failed(story: Story, data: dict[str, Any], console: Console) -> int:
+    error = SchedtuiError(story.text, story.remedy)
+    error.kind = "not-understood" if story.state == "unknown" else story.state
+    console.failure(error, data)
+    return NOT_UNDERSTOOD if story.state == "unknown" else NOT_DONE
+
+
+def _came_of_it(story: Story) -> str:
+    measured = story.comparison.reason if story.comparison and story.comparison.reason not in story.text else ""
+    return "\n".join(filter(None, [f"\n{story.text}", measured, story.remedy, f"All of it: {story.trajectory}"]))
