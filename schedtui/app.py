@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from schedtui.asking import Asking
     from schedtui.backend.library.catalogue import Library
     from schedtui.backend.model import Deployment
+    from schedtui.trying import Trial
 
 __all__ = ["SchedtuiApp", "run_app"]
 
@@ -328,6 +329,55 @@ class SchedtuiApp(App[None]):
 
         self._do(act, work)
 
+    def on_trial_wanted(self, message: news.TrialWanted) -> None:
+        """Show what a trial would do here; it begins at once where there is something to measure."""
+        from schedtui.screens.trial import TrialScreen
+        from schedtui.trying import Trial, is_idle, missing_loads
+
+        control = self.control
+        if control is None or (control.asking is not None and not control.asking.is_over):
+            busy = "What you described is worked on now (d). Stop it, or wait for its end."
+            self._toast(NO_MACHINE if control is None else busy, "Not now", "warning")
+            return
+        if control.trial is not None and not control.trial.is_over:
+            self._show_trial(control.trial)
+            return
+        now = self._scheduler
+        if now and now.sched_ext == "enabled" and (now.policy, now.settings) == (message.policy, message.settings):
+            self._toast(f"{now.name} runs already, with these settings. u takes it away.", message.title, "information")
+            return
+        trial = Trial(
+            self.library.policies[message.policy],
+            message.settings,
+            title=message.title,
+            class_id=message.class_id,
+            metric=message.metric,
+            release=message.release,
+        )
+        trial.loads = missing_loads(control.info, control.recent, trial.class_id)
+        idle = bool(trial.loads) or is_idle(control.info, control.recent)
+        self.push_screen(TrialScreen(trial, control.info, self._scheduler))
+        if not idle:
+            self.post_message(news.TrialBegun(trial))
+
+    def on_trial_begun(self, message: news.TrialBegun) -> None:
+        """Let it begin, in a thread."""
+        if self.control is not None and message.trial.phase == "waiting":
+            self.control.try_out(message.trial)
+
+    def on_trial_told(self, message: news.TrialTold) -> None:
+        """Draw it. What a person has to decide comes to them, wherever they are."""
+        trial = message.trial
+        self._tell_screens(lambda screen: screen.show_trial(trial))
+        if trial.phase == "deciding":
+            self._show_trial(trial)
+
+    def _show_trial(self, trial: Trial) -> None:
+        from schedtui.screens.trial import TrialScreen
+
+        if self.info is not None and not any(isinstance(screen, TrialScreen) for screen in self.screen_stack):
+            self.push_screen(TrialScreen(trial, self.info, self._scheduler))
+
     def on_tune_wanted(self, message: news.TuneWanted) -> None:
         """Change the policy that runs, in a thread. What it runs with then is on the screens."""
         feed = self.feed
@@ -346,7 +396,9 @@ class SchedtuiApp(App[None]):
 
     def on_deployment_changed(self, message: news.DeploymentChanged) -> None:
         """Say what became of it, with the numbers behind it."""
-        told = _told_of(message.deployment)
+        deployment = message.deployment
+        self._tell_screens(lambda screen: screen.show_deployment(deployment))
+        told = _told_of(deployment)
         if told is not None:
             self.note(*told)
 
@@ -568,6 +620,12 @@ class SchedtuiApp(App[None]):
 
         self._open(DoctorScreen())
 
+    def action_model(self) -> None:
+        """Open the choice of who answers what is described."""
+        from schedtui.screens.model import ModelScreen
+
+        self.push_screen(ModelScreen())
+
     def action_help(self) -> None:
         """Open the help."""
         from schedtui.screens.help import HelpScreen
@@ -616,6 +674,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("History", "What was tried here, and what it measured (h)", self.action_history)
         yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
         yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
+        yield SystemCommand("Model", "Choose who answers what you describe, and test it", self.action_model)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
         yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)
         for name in sorted(self.available_themes):
@@ -713,15 +772,19 @@ def _close(feed: Feed, control: Control | None) -> None:
 
 def _told_of(deployment: Deployment) -> tuple[EventKind, str] | None:
     """What “What happened” says of a deployment; None for what is no news."""
-    if deployment.state == "canary":
-        return "info", f"{deployment.policy} is tried and measured"
-    compared = deployment.comparison
-    measured = f" {compared.reason}" if compared else ""
-    if deployment.state == "kept":
-        return "good", f"{deployment.policy} was kept.{measured}"
-    if deployment.state == "reverted" and deployment.digest:
-        return "warning", f"{deployment.policy} was taken away. {deployment.reason}"
-    return None
+    from schedtui.backend.history import in_short
+
+    name, compared = deployment.policy, deployment.comparison
+    change = in_short(compared) if compared else ""
+    match deployment.state:
+        case "canary":
+            return "info", f"{name}: canary started"
+        case "kept":
+            return "good", f"{name} kept: {change}" if change else f"{name} kept"
+        case "reverted" if deployment.digest:
+            return "warning", f"{name} reverted{f' ({change})' if change else ''}: {deployment.reason}"
+        case _:
+            return None
 
 
 def _opening_title(spec: str) -> str:

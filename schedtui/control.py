@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from schedtui.backend.breaker import Breaker
     from schedtui.backend.deploy import Deployer
     from schedtui.desk import Desk
+    from schedtui.trying import Trial
 
 CLOSING_PATIENCE_S = 10.0
 _REMEMBERED = 120
@@ -46,6 +47,8 @@ class Control:
         self.info = info
         self.asking: Asking | None = None
         """The last request, at work or over."""
+        self.trial: Trial | None = None
+        """The last trial that a person began, at work or over."""
         self.recent: deque[Frame] = deque(maxlen=_REMEMBERED)
         """The last frames, oldest first."""
         self._tell = tell
@@ -55,6 +58,7 @@ class Control:
         self._engine: Engine | None = None
         self._breaker: Breaker | None = None
         self._worker: threading.Thread | None = None
+        self._trier: threading.Thread | None = None
         self._live: dict[int, Deployment] = {}
         """Those that are neither history nor undone, by their ids."""
 
@@ -103,6 +107,11 @@ class Control:
             self._distrust(each)
         return self.machine.unload()
 
+    def try_out(self, trial: Trial) -> None:
+        """Prove a policy and measure it in a thread; TrialTold tells of it. One at a time."""
+        self.trial = trial
+        self._trier = self._spawn(lambda: trial.run(self._ready, lambda: self._tell(news.TrialTold(trial))), "trial")
+
     # The request
 
     def ask(self, request: Request) -> Asking:
@@ -135,14 +144,19 @@ class Control:
     def panicked(self) -> None:
         """F12 was pressed: what is worked on ends. Whoever watches a deployment sees by itself that it is gone."""
         self.stop("F12 was pressed.")
+        if self.trial is not None:
+            self.trial.stop("F12 was pressed.")
 
     # The end
 
     def close(self, why: str = "schedtui was ended before it was decided.") -> None:
         """End everything; nothing undecided stays. Never raises, may be called twice, takes seconds at most."""
         self.stop("The program ends.")
-        if self._worker is not None and self._worker is not threading.current_thread():
-            self._worker.join(CLOSING_PATIENCE_S)
+        if self.trial is not None:
+            self.trial.stop(why)
+        for worker in (self._worker, self._trier):
+            if worker is not None and worker is not threading.current_thread():
+                worker.join(CLOSING_PATIENCE_S)
         with self._lock:
             desk, breaker = self._desk, self._breaker
             undecided = [each for each in self._live.values() if each.state != "kept"]

@@ -9,13 +9,14 @@ from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check, Deployment, Frame, MachineInfo, Panic, Report, Scheduler, Setting
+from schedtui.backend.model import Check, Deployment, Frame, MachineInfo, Metric, Panic, Report, Scheduler, Setting
 from schedtui.feed import Feed
 
 if TYPE_CHECKING:
     from schedtui.agent.engine import Story
     from schedtui.agent.events import AnyEvent
     from schedtui.asking import Asking
+    from schedtui.trying import Trial
 
 
 @dataclass
@@ -119,6 +120,13 @@ class ControlFailed(Message):
 
 
 @dataclass
+class TrialTold(Message):
+    """Something happened in a trial."""
+
+    trial: Trial
+
+
+@dataclass
 class AskingTold(Message):
     """Something happened in a request."""
 
@@ -186,6 +194,29 @@ class PresetWanted(Message):
     preset: str
     release: bool = False
     settings: dict[str, Setting] = field(default_factory=dict)
+
+
+@dataclass
+class TrialWanted(Message):
+    """The user wants this policy proven, measured beside what runs, and kept only if they say so.
+
+    ``title`` is what they chose; ``class_id`` what it should be good for, where that is known; ``metric`` what was
+    measured before, when it is to be measured again. ``release`` ends a latched panic first.
+    """
+
+    policy: str
+    settings: dict[str, Setting]
+    title: str
+    class_id: str = ""
+    metric: Metric | None = None
+    release: bool = False
+
+
+@dataclass
+class TrialBegun(Message):
+    """The user saw what a trial is about, and wants it to begin."""
+
+    trial: Trial
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from schedtui.backend.errors import BadFile, MissingTool
+from schedtui.backend.errors import BadFile, MissingTool, UnknownName
 from schedtui.config import read_table, remember_table
 
 SERVICE = "schedtui"
@@ -27,7 +27,11 @@ _KEY_VARIABLES = {
     "deepseek": "DEEPSEEK_API_KEY",
     "xai": "XAI_API_KEY",
 }
+_LONGEST = 200
 _NEEDS_NO_KEY = ("ollama", "ollama_chat", "lm_studio", "llamafile", "hosted_vllm")
+
+
+Calls = Literal["auto", "native", "text"]
 
 
 class ModelChoice(Struct, frozen=True, kw_only=True):
@@ -37,7 +41,7 @@ class ModelChoice(Struct, frozen=True, kw_only=True):
     """As litellm names it: ``anthropic/claude-…``, ``openai/gpt-…``, ``ollama/qwen3``."""
     address: str = ""
     """Of a server that speaks the OpenAI protocol; empty: the provider's own."""
-    calls: Literal["auto", "native", "text"] = "auto"
+    calls: Calls = "auto"
     """``text`` for a model that knows no tool calls; ``auto`` finds out."""
 
     @property
@@ -57,6 +61,15 @@ def chosen_model() -> ModelChoice | None:
         raise BadFile(
             f"The model in the settings cannot be used: {error}.", "Choose it again: schedtui model set NAME."
         ) from error
+
+
+def checked_choice(name: str, address: str = "", calls: Calls = "auto") -> ModelChoice:
+    """A choice as a person typed it. Raises UnknownName for what cannot be one."""
+    if "/" not in name or not name.isprintable() or " " in name or len(name) > _LONGEST:
+        raise UnknownName(f"“{name}” is not PROVIDER/MODEL.", "For example ollama/qwen3.")
+    if address and not address.startswith(("http://", "https://")):
+        raise UnknownName(f"“{address}” is no address of a server.", "It begins with http:// or https://.")
+    return ModelChoice(model=name, address=address, calls=calls)
 
 
 def choose_model(choice: ModelChoice | None) -> None:

@@ -12,6 +12,8 @@ from schedtui.backend.model import Comparison, Deployment
 from schedtui.backend.store import Outcome, RequestRow, Store
 from schedtui.units import count, duration
 
+_SHORT = {"wakeup_p99_us": "p99", "wakeup_p50_us": "p50", "work_per_s": "work", "command_s": "time"}
+
 
 class Entry(Struct, frozen=True, kw_only=True):
     """One line of the history: a request, or what a person did or schedtui saw without one."""
@@ -89,6 +91,31 @@ def entry(store: Store, name: str) -> Entry:
     return _of_request(request, store.deployments(request=request.id), store.outcomes(request=request.id))
 
 
+def outcome_of(deployment: Deployment, *, cpus: int, workload: str) -> Outcome | None:
+    """What its canary measured, to be kept; None when too little was seen. ``workload``: a class, or empty."""
+    compared = deployment.comparison
+    if compared is None or compared.before is None or compared.after is None:
+        return None
+    return Outcome(
+        policy=deployment.policy,
+        metric=compared.metric.name,
+        before=compared.before,
+        after=compared.after,
+        better=compared.metric.better,
+        low_percent=compared.low_percent,
+        high_percent=compared.high_percent,
+        how="tested",
+        settings=deployment.settings,
+        machine=deployment.machine,
+        kernel=deployment.kernel,
+        cpus=cpus,
+        workload=workload,
+        seconds=compared.seconds,
+        request=deployment.request,
+        deployment=deployment.id,
+    )
+
+
 def story(entry: Entry) -> list[str]:
     """An entry in plain words, line by line, as far as the store knows it."""
     lines = [entry.title]
@@ -120,6 +147,16 @@ def compared(comparison: Comparison) -> str:
         change += f", between {comparison.low_percent:+.0f} % and {comparison.high_percent:+.0f} %"
     words = f"{measured(comparison, comparison.before)} before, {measured(comparison, comparison.after)} after"
     return f"{words} ({change.replace('-', '−')})" if change else words
+
+
+def in_short(comparison: Comparison) -> str:
+    """The change in a few words: ``p99 −18 % ±4 over 30 s``; empty while there is none to tell."""
+    if comparison.change_percent is None:
+        return ""
+    change = f"{comparison.change_percent:+.0f} %".replace("-", "−")
+    if comparison.low_percent is not None and comparison.high_percent is not None:
+        change += f" ±{(comparison.high_percent - comparison.low_percent) / 2:.0f}"
+    return f"{_SHORT[comparison.metric.name]} {change} over {comparison.seconds:.0f} s"
 
 
 def measured(comparison: Comparison, value: float) -> str:

@@ -9,6 +9,7 @@ import click
 
 from schedtui.agent.models import (
     ModelChoice,
+    checked_choice,
     choose_model,
     chosen_model,
     keep_key,
@@ -56,11 +57,7 @@ def set_(name: str, address: str, calls: Any, as_json: bool) -> None:
 
     For example: schedtui model set ollama/qwen3 · schedtui model set openai/NAME --address http://127.0.0.1:8080/v1
     """
-    if "/" not in name or not name.isprintable() or " " in name or len(name) > 200:
-        raise UnknownName(f"“{name}” is not PROVIDER/MODEL.", "For example ollama/qwen3.")
-    if address and not address.startswith(("http://", "https://")):
-        raise UnknownName(f"“{address}” is no address of a server.", "It begins with http:// or https://.")
-    choice = ModelChoice(model=name, address=address, calls=calls)
+    choice = checked_choice(name, address, calls)
     choose_model(choice)
     Console(as_json).result(_keys(choice), f"{name} answers from now on.\nKey: {where_the_key_is(choice)}.")
 

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from schedtui.act import Act
-from schedtui.backend.model import Event, Frame, MachineInfo, Scheduler
+from schedtui.backend.model import Deployment, Event, Frame, MachineInfo, Scheduler
 from schedtui.baseline import Baseline
 from schedtui.messages import DashboardReady
 from schedtui.screens.live import Live
@@ -142,6 +142,7 @@ class Dashboard(Live, Screen[None]):
         self._baseline = Baseline()
         for panel in (CpuPanel, PressurePanel, LatencyPanel, WaitersPanel, WorkloadPanel):
             self.query_one(panel).reset()
+        self.query_one(HeaderBar).reset()
         self.query_one(HeaderBar).show(info, None)
         loads = self.query_one(WorkloadPanel)
         loads.display = info.kind != "host"
@@ -178,6 +179,10 @@ class Dashboard(Live, Screen[None]):
             self._frame = replace(self._frame, scheduler=scheduler)
             self.query_one(HeaderBar).show(self._info, self._frame)
             self._show_state(self._info, scheduler)
+
+    def show_deployment(self, deployment: Deployment) -> None:
+        """The header says whether what runs is only tried, or kept."""
+        self.query_one(HeaderBar).show_deployment(deployment)
 
     def show_act(self, act: Act) -> None:
         """While the first machine opens there is nothing else to show."""

@@ -26,7 +26,7 @@ from schedtui.backend.library.history import in_words
 from schedtui.backend.model import Comparison, MachineInfo, Policy, Scheduler, Setting
 from schedtui.backend.store import Store
 from schedtui.feed import unexpected
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.chooser import ROOM_FOR_REMARKS, Entry
 from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
 from schedtui.screens.question import QuestionChooser
@@ -123,13 +123,29 @@ class HistoryChoices:
         found = self.policy_of(entry_id)
         if found is None or not found[0].source or not self.info.can_load:
             return ""
-        return "Release panic and apply again" if self._latched else "Apply again"
+        return "Release panic and try again" if self._latched else "Try again"
 
     def chosen(self, entry_id: str) -> Message | None:
-        """Apply it. While panic is latched, the first ``enter`` only asks."""
+        """Try it again, for what it was for. While panic is latched, the first ``enter`` only asks."""
         found = self.policy_of(entry_id)
         assert found is not None
         if self._latched and not self._release.granted(entry_id):
+            return None
+        request = self._records[entry_id].request
+        workload = request.workload if request else None
+        return TrialWanted(
+            found[0].name,
+            found[1],
+            f"Again: {found[0].title}",
+            class_id=workload.class_id if workload else "",
+            metric=workload.metric if workload else None,
+            release=self._latched,
+        )
+
+    def at_once(self, entry_id: str) -> Message | None:
+        """Apply it again. While panic is latched, the first ``a`` only asks."""
+        found = self.policy_of(entry_id)
+        if found is None or (self._latched and not self._release.granted(entry_id)):
             return None
         return PresetWanted(found[0].name, self._latched, found[1])
 
@@ -141,7 +157,8 @@ class HistoryChoices:
         record = self._records[entry_id]
         steps = [("o", "Story")] if record.request is not None and record.request.trajectory else []
         copy = [("e", "Export")] if record.name else []
-        return [*steps, *copy, *policy_keys(found[0] if found else None), ("/", "Search")]
+        at_once = [("a", "At once")] if self.verb(entry_id) else []
+        return [*at_once, *steps, *copy, *policy_keys(found[0] if found else None), ("/", "Search")]
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""

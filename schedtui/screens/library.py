@@ -24,7 +24,7 @@ from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import MachineInfo, Policy, Report, Scheduler, Setting
 from schedtui.faults import write_log
-from schedtui.messages import PresetWanted, TuneWanted
+from schedtui.messages import PresetWanted, TrialWanted, TuneWanted
 from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
 from schedtui.screens.known import Known, look_up
 from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
@@ -123,10 +123,17 @@ class LibraryChoices:
         """Apply, where it can be."""
         if not self.info.can_load or not self._policies[entry_id].source:
             return ""
-        return "Release panic and apply" if self._latched else "Apply"
+        return "Release panic and try" if self._latched else "Try it"
 
     def chosen(self, entry_id: str) -> Message | None:
-        """Apply it. While panic is latched, the first ``enter`` only asks."""
+        """Try it. While panic is latched, the first ``enter`` only asks."""
+        if self._latched and not self._release.granted(entry_id):
+            return None
+        title = self._policies[entry_id].title
+        return TrialWanted(entry_id, self.settings_of(entry_id), title, release=self._latched)
+
+    def at_once(self, entry_id: str) -> Message | None:
+        """Apply it. While panic is latched, the first ``a`` only asks."""
         if self._latched and not self._release.granted(entry_id):
             return None
         return PresetWanted(entry_id, self._latched, self.settings_of(entry_id))
@@ -136,7 +143,8 @@ class LibraryChoices:
         policy = self._policies.get(entry_id)
         tune = [("t", "Settings")] if policy and policy.source and policy.tunables else []
         machine = [] if self.info.can_load else [("m", "Machine")]
-        return [*tune, *policy_keys(policy), ("/", "Search"), *machine]
+        at_once = [("a", "At once")] if self.info.can_load and policy and policy.source else []
+        return [*at_once, *tune, *policy_keys(policy), ("/", "Search"), *machine]
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
@@ -176,7 +184,7 @@ class LibraryChoices:
         if now is not None:
             parts.append(labelled("Runs now", f"With {in_short(policy, now)}.", "$text-success"))
         if wanted:
-            apply = "enter applies it with them, " if self.info.can_load else ""
+            apply = "enter tries it with them, " if self.info.can_load else ""
             words = f"{in_short(policy, wanted)}: {apply}v proves it with them."
             parts.append(labelled("As you set it", words, "$text-accent"))
         return parts

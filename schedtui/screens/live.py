@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from schedtui.act import Act
-from schedtui.backend.model import Frame, MachineInfo, Scheduler
+from schedtui.backend.model import Deployment, Frame, MachineInfo, Scheduler
 
 if TYPE_CHECKING:
     from schedtui.asking import Asking
+    from schedtui.trying import Trial
 
 
 class Live:
@@ -32,6 +33,12 @@ class Live:
     def follows(self, act: Act) -> bool:
         """Whether this screen shows how ``act`` goes, and so also how it fails."""
         return False
+
+    def show_trial(self, trial: Trial) -> None:
+        """A trial began, or something happened in it."""
+
+    def show_deployment(self, deployment: Deployment) -> None:
+        """A deployment on the machine changed its state."""
 
     def show_asking(self, asking: Asking) -> None:
         """A request began, or something happened in it."""

@@ -11,13 +11,16 @@ from typing import ClassVar, Protocol
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.model import Frame, MachineInfo, Policy, Scheduler, Setting
 from schedtui.screens.chooser import Choices, Chooser
+from schedtui.trying import COUNTDOWN_S, MEASURE_S
 from schedtui.widgets.policy import labelled, paragraphs
 
 ACT_TITLE = "Applying "
+AT_ONCE = "a loads it at once: it is not proven before, nothing is measured, and nobody asks whether to keep it."
 
 
 class PolicyChoices(Choices, Protocol):
@@ -30,13 +33,18 @@ class PolicyChoices(Choices, Protocol):
         """The policy that a choice leads to, and the settings that differ from its defaults."""
         ...
 
+    def at_once(self, entry_id: str) -> Message | None:
+        """What to tell the app when it is to be loaded without a trial; None when it cannot be, or is asked for."""
+        ...
+
 
 class PolicyChooser(Chooser):
-    """Adds ``v`` and ``s`` to a list, and follows which scheduler runs."""
+    """Adds ``v``, ``s`` and ``a`` to a list, and follows which scheduler runs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "verify", "Verify"),
         Binding("s", "source", "Source"),
+        Binding("a", "at_once", "Apply at once"),
         Binding("m", "app.machine", "Machine"),
     ]
 
@@ -68,6 +76,16 @@ class PolicyChooser(Chooser):
         if before is None or _said_of(before) != _said_of(scheduler):
             self.refresh_choices()
 
+    def action_at_once(self) -> None:
+        """In the preview, which says what that skips: load the chosen policy without a trial."""
+        entry = self._entry_id()
+        if entry is None or self._step != "preview" or not self.choices.verb(entry):
+            return
+        message = self._policies.at_once(entry)
+        if message is not None:
+            self.post_message(message)
+        self._draw_preview()
+
     def action_verify(self) -> None:
         """Prove the chosen policy in the lab, and offer to go on when it passed."""
         found = self._chosen_policy()
@@ -76,7 +94,7 @@ class PolicyChooser(Chooser):
         from schedtui.screens.verify import VerifyScreen
 
         policy, settings = found
-        verb = "Apply" if self.choices.verb(self._entry_id() or "") else ""
+        verb = "Try it" if self.choices.verb(self._entry_id() or "") else ""
         self.app.push_screen(VerifyScreen(policy, settings, kernel=self._kernel, verb=verb), self._verified)
 
     def _verified(self, go_on: bool | None) -> None:
@@ -131,18 +149,26 @@ def what_happens(
     if latched:
         text = "F12 was pressed, so nothing is loaded until you release it. "
         if asked:
-            text += "Press enter once more: panic is released, and this is applied."
+            text += "Press enter once more: panic is released, and this is tried."
         else:
-            text += "Enter asks you once more, then releases it and applies this."
+            text += "Enter asks you once more, then releases it and tries this."
         return labelled("Panic is latched", text, "$text-warning")
     now = scheduler.name if scheduler else own
-    where = "the lab's kernel" if info.kind == "lab" else "this computer's kernel"
-    what = f"The policy is compiled on this computer and loaded into {where} in place of {now}, "
     return paragraphs(
         [
-            labelled("What happens next", what + "and the kernel is asked what runs then."),
+            labelled("What happens next", what_a_trial_is(now)),
+            labelled("Without a trial", AT_ONCE),
             labelled("How to go back", f"F12 at any time, or u: {own} is back at once. Quitting does the same."),
         ]
+    )
+
+
+def what_a_trial_is(before: str) -> str:
+    """Its steps, in a few sentences; ``before`` is what runs now."""
+    return (
+        f"It is proven first (at once, if it was proven before). Then it takes turns with {before} for up to "
+        f"{MEASURE_S:.0f} s, and the difference is measured. If it is worse, it goes at once; else you are asked, and "
+        f"without an answer within {COUNTDOWN_S:.0f} s it goes by itself."
     )
 
 

@@ -1,9 +1,11 @@
-"""Presets: goals in a person's words, previewed before anything happens, then applied with visible stages."""
+"""Presets: goals in a person's words, previewed before anything happens, then tried and measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
@@ -12,10 +14,10 @@ from schedtui.backend.deploy import Proposal, resolve
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import MachineInfo, Policy, Preset, Scheduler, Setting
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.chooser import ROOM_FOR_REMARKS, Entry
 from schedtui.screens.policies import ACT_TITLE, PolicyChooser, Release, policy_keys, what_happens
-from schedtui.widgets.policy import labelled, paragraphs, settings_lines
+from schedtui.widgets.policy import in_short, labelled, paragraphs, settings_lines
 
 
 class PresetChoices:
@@ -31,6 +33,8 @@ class PresetChoices:
     def __init__(self, library: Library, info: MachineInfo, scheduler: Scheduler | None) -> None:
         self.info = info
         self.scheduler = scheduler
+        self.settings: dict[str, dict[str, Setting]] = {}
+        """What the user set, by preset: what differs from the policy's defaults."""
         self._presets = library.presets
         self._proposals = {name: _proposal(library, name) for name in library.presets}
         self._release = Release()
@@ -61,36 +65,56 @@ class PresetChoices:
             return paragraphs(parts)
         latched, asked = self._needs_release(entry_id), self._release.asked(entry_id)
         parts.append(what_happens(self.info, self.scheduler, proposal.policy, latched=latched, asked=asked))
-        return paragraphs(parts + _policy(proposal))
+        found = self.policy_of(entry_id)
+        if found and entry_id in self.settings:
+            parts.append(labelled("As you set it", f"{in_short(*found)}.", "$text-accent"))
+        return paragraphs(parts + _policy(proposal, found[1] if found else {}))
 
     def verb(self, entry_id: str) -> str:
-        """Apply, where it can be."""
+        """Try it, where it can be; the kernel's own scheduler needs no trial."""
         if not self._available(entry_id):
             return ""
-        return "Release panic and apply" if self._needs_release(entry_id) else "Apply"
+        if self.policy_of(entry_id) is None:
+            return "Go back to it"
+        return "Release panic and try" if self._needs_release(entry_id) else "Try it"
 
     def chosen(self, entry_id: str) -> Message | None:
-        """Apply it. While panic is latched, the first ``enter`` only asks."""
-        release = self._needs_release(entry_id)
+        """Try it. While panic is latched, the first ``enter`` only asks."""
+        release, found = self._needs_release(entry_id), self.policy_of(entry_id)
+        if found is None:
+            return PresetWanted(entry_id)
         if release and not self._release.granted(entry_id):
             return None
+        preset, (policy, settings) = self._presets[entry_id], found
+        return TrialWanted(policy.name, settings, preset.title, class_id=preset.goal or preset.id, release=release)
+
+    def at_once(self, entry_id: str) -> Message | None:
+        """Apply it. While panic is latched, the first ``a`` only asks."""
+        release, found = self._needs_release(entry_id), self.policy_of(entry_id)
+        if release and not self._release.granted(entry_id):
+            return None
+        if found and entry_id in self.settings:
+            return PresetWanted(found[0].name, release, found[1])
         return PresetWanted(entry_id, release)
 
     def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
         """The policy's; and where nothing can be loaded, the way to where it can."""
         found = self.policy_of(entry_id)
-        return policy_keys(found and found[0]) + ([] if self.info.can_load else [("m", "Machine")])
+        policy = found[0] if found else None
+        at_once = [("a", "At once")] if policy and self._available(entry_id) else []
+        tune = [("t", "Settings")] if policy and policy.tunables else []
+        return at_once + tune + policy_keys(policy) + ([] if self.info.can_load else [("m", "Machine")])
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
         return None
 
     def policy_of(self, entry_id: str) -> tuple[Policy, dict[str, Setting]] | None:
-        """The policy that serves the preset, with the preset's settings."""
+        """The policy that serves the preset, with the preset's settings, or the user's."""
         proposal = self._proposals.get(entry_id)
         if not isinstance(proposal, Proposal) or proposal.policy is None:
             return None
-        return proposal.policy, proposal.settings
+        return proposal.policy, self.settings.get(entry_id, proposal.settings)
 
     def _available(self, entry_id: str) -> bool:
         return not isinstance(self._proposals[entry_id], SchedtuiError) and self.info.can_load
@@ -102,6 +126,8 @@ class PresetChoices:
 class PresetsScreen(PolicyChooser):
     """The presets on the machine that is watched."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "settings", "Settings")]
+
     def __init__(
         self,
         library: Library,
@@ -112,7 +138,25 @@ class PresetsScreen(PolicyChooser):
         selected: str = "",
         kernel: Path | None = None,
     ) -> None:
-        super().__init__(PresetChoices(library, info, scheduler), act=act, selected=selected, kernel=kernel)
+        self._presets = PresetChoices(library, info, scheduler)
+        super().__init__(self._presets, act=act, selected=selected, kernel=kernel)
+
+    def action_settings(self) -> None:
+        """Open the settings of the policy that serves the preset."""
+        found, entry = self._chosen_policy(), self._entry_id() or ""
+        if found is None or not found[0].tunables:
+            return
+        from schedtui.screens.settings import SettingsScreen
+
+        self.app.push_screen(SettingsScreen(*found), lambda wanted: self._set(entry, wanted))
+
+    def _set(self, entry: str, wanted: dict[str, Setting] | None) -> None:
+        """Keep the settings for what is done next."""
+        if wanted is None:
+            return
+        self._presets.settings[entry] = wanted
+        self.refresh_choices()
+        self._go("preview")
 
 
 def _proposal(library: Library, name: str) -> Proposal | SchedtuiError:
@@ -122,12 +166,12 @@ def _proposal(library: Library, name: str) -> Proposal | SchedtuiError:
         return error
 
 
-def _policy(proposal: Proposal) -> list[Content]:
+def _policy(proposal: Proposal, settings: dict[str, Setting]) -> list[Content]:
     policy = proposal.policy
     if policy is None:
         return []
     parts = [labelled(f"Policy: {policy.name}", f"{policy.summary} {proposal.reason}".strip())]
-    parts += settings_lines(policy, proposal.settings)
+    parts += settings_lines(policy, settings)
     if policy.limits:
         parts.append(labelled("Limits", "\n".join(f"· {limit}" for limit in policy.limits)))
     return parts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from schedtui.backend.model import Frame, MachineInfo, Scheduler
+from schedtui.backend.model import Deployment, Frame, MachineInfo, Scheduler
 from schedtui.units import span
 from schedtui.widgets.cells import width_of
 from schedtui.widgets.glyphs import Glyphs
@@ -37,15 +37,21 @@ class HeaderBar(Strips):
         super().__init__(id=id, classes=classes)
         self._info: MachineInfo | None = None
         self._frame: Frame | None = None
+        self._deployment: Deployment | None = None
 
     def show(self, info: MachineInfo, frame: Frame | None) -> None:
         """Show the machine, and the scheduler of its newest frame when there is one."""
         self._info, self._frame = info, frame
         self.redraw()
 
+    def show_deployment(self, deployment: Deployment) -> None:
+        """Show what became of the scheduler that runs, when it is this one."""
+        self._deployment = deployment
+        self.redraw()
+
     def reset(self) -> None:
         """Forget the machine."""
-        self._info = self._frame = None
+        self._info = self._frame = self._deployment = None
         self.redraw()
 
     def compose_lines(self, width: int, height: int) -> list[Line]:
@@ -54,7 +60,7 @@ class HeaderBar(Strips):
         if self._info is not None:
             left += machine_parts(self._info)
             if self._frame is not None:
-                right = scheduler_parts(self._info, self._frame, self.glyphs)
+                right = scheduler_parts(self._info, self._frame, self.glyphs, self._deployment)
         return [_arranged(left, right, width)]
 
 
@@ -74,17 +80,26 @@ def machine_parts(info: MachineInfo) -> list[Part]:
     return parts
 
 
-def scheduler_parts(info: MachineInfo, frame: Frame, glyphs: Glyphs) -> list[Part]:
-    """The scheduler, by sign, name and words."""
+def scheduler_parts(
+    info: MachineInfo, frame: Frame, glyphs: Glyphs, deployment: Deployment | None = None
+) -> list[Part]:
+    """The scheduler, by sign, name and words; ``deployment`` is the newest, which may be how it came to run."""
     scheduler = frame.scheduler
     sign, role = _sign(scheduler, glyphs)
     parts = [Part(7, [("scheduler ", "head-muted")]), Part(0, [(f"{sign} {scheduler.name}", role)])]
     if scheduler.sched_ext in ("enabling", "disabling"):
         parts.append(Part(1, [(f" {scheduler.sched_ext}…", "head-warning")]))
-    if scheduler.since is not None:
+    standing = _standing(scheduler, deployment)
+    if standing == "canary":
+        parts.append(Part(1, [("  canary", "head-warning")]))
+    elif standing == "kept":
+        parts.append(Part(4, [("  kept", "head-good")]))
+    since = deployment.changed if deployment and standing == "kept" else scheduler.since
+    if since is not None:
         now = frame.time if info.kind == "replay" else max(frame.time, time.time())
-        parts.append(Part(5, [(f"  {span(now - scheduler.since)}", "head")]))
-    parts.append(Part(6, [(f"  ({owner_words(scheduler)})", "head-muted")]))
+        parts.append(Part(5, [(f" {span(now - since)}" if standing else f"  {span(now - since)}", "head")]))
+    owner = f"by {deployment.asked_by}" if deployment and standing else owner_words(scheduler)
+    parts.append(Part(6, [(f"  ({owner.replace('by person', 'by you')})", "head-muted")]))
     if scheduler.latched:
         parts.append(Part(0, [("  ", "head"), (f" {glyphs.stopped} PANIC latched ", "alarm")]))
     elif not info.can_load and info.kind != "replay":
@@ -100,6 +115,14 @@ def _sign(scheduler: Scheduler, glyphs: Glyphs) -> tuple[str, str]:
         "disabling": (glyphs.changing, "head-warning"),
         "unsupported": (glyphs.off, "head-strong"),
     }[scheduler.sched_ext]
+
+
+def _standing(scheduler: Scheduler, deployment: Deployment | None) -> str:
+    """``canary`` or ``kept``, when the deployment is what runs; else nothing."""
+    if deployment is None or deployment.state not in ("canary", "kept") or scheduler.sched_ext != "enabled":
+        return ""
+    ours = (scheduler.owner, scheduler.digest) == ("schedtui", deployment.digest)
+    return deployment.state if ours else ""
 
 
 def owner_words(scheduler: Scheduler) -> str:

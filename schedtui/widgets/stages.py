@@ -18,8 +18,7 @@ class StageList(Static):
 
 def stage_lines(act: Act) -> Content:
     """The act in lines: a sign and a word for each stage's state, so that colour is never the only sign."""
-    lines = [Content.styled(act.title, "bold"), Content("")]
-    lines += [_stage(stage, act) for stage in act.stages]
+    lines = [Content.styled(act.title, "bold"), Content(""), stages_so_far(act)]
     if act.state == "done":
         lines += [Content(""), Content.styled(act.result, "bold $text-success")]
     elif act.state == "cancelled":
@@ -27,6 +26,11 @@ def stage_lines(act: Act) -> Content:
     elif act.error is not None:
         lines += [Content(""), error_lines(act.error.message, act.error.remedy, act.error.details)]
     return Content("\n").join(lines)
+
+
+def stages_so_far(act: Act) -> Content:
+    """Only the stages."""
+    return Content("\n").join(_stage(stage, act) for stage in act.stages)
 
 
 def error_lines(message: str, remedy: str, details: str) -> Content:

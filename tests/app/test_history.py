@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.history import HistoryChoices, HistoryScreen
 from schedtui.screens.story import StoryScreen
 from tests.app.conftest import screen_text, text_of, until
-from tests.app.past import NOON, fill
+from tests.app.past import NOON, P99, fill
 from tests.app.shelf import shelf
 from tests.app.test_presets import LAB, LATCHED, QUIET
 from tests.recordings.pictures import Pictured
@@ -93,9 +93,17 @@ async def test_a_story_whose_file_is_gone_says_so(home: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, HistoryScreen))
 
 
-def test_applying_again_takes_the_settings_of_then(home: Path) -> None:
+def test_trying_again_takes_the_settings_and_the_goal_of_then(home: Path) -> None:
     choices = past(home)
     wanted = choices.chosen(first(choices, "stutters"))
+    assert isinstance(wanted, TrialWanted)
+    assert (wanted.policy, wanted.settings) == ("brisk", {"slice_us": 2000})
+    assert (wanted.class_id, wanted.metric) == ("streaming", P99)
+
+
+def test_applying_again_at_once_takes_the_settings_of_then(home: Path) -> None:
+    choices = past(home)
+    wanted = choices.at_once(first(choices, "stutters"))
     assert isinstance(wanted, PresetWanted)
     assert (wanted.preset, wanted.settings) == ("brisk", {"slice_us": 2000})
 
@@ -104,7 +112,7 @@ def test_while_panic_is_latched_it_asks_first(home: Path) -> None:
     choices = past(home, scheduler=LATCHED)
     entry = first(choices, "stutters")
     assert choices.chosen(entry) is None
-    assert isinstance(choices.chosen(entry), PresetWanted)
+    assert isinstance(choices.chosen(entry), TrialWanted)
 
 
 def test_a_policy_that_the_library_lost_cannot_be_applied_again(home: Path) -> None:

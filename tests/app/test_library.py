@@ -16,7 +16,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.model import Scheduler
 from schedtui.backend.store import Outcome, Store
 from schedtui.backend.verifier import reports
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.library import LibraryChoices
 from tests.app.conftest import screen_text, text_of, until
 from tests.app.shelf import OLD_KERNEL, PASSED, kernel_stage, report, shelf
@@ -199,10 +199,16 @@ def test_every_tunable_says_what_it_does_what_it_costs_and_its_range(home: Path)
         assert words in text
 
 
-def test_choosing_a_policy_asks_the_app_to_apply_it(home: Path) -> None:
+def test_choosing_a_policy_asks_the_app_to_try_it(home: Path) -> None:
     chosen = choices_of(home).chosen("brisk")
-    assert isinstance(chosen, PresetWanted)
-    assert (chosen.preset, chosen.release) == ("brisk", False)
+    assert isinstance(chosen, TrialWanted)
+    assert (chosen.policy, chosen.release) == ("brisk", False)
+
+
+def test_a_policy_can_be_applied_at_once(home: Path) -> None:
+    wanted = choices_of(home).at_once("brisk")
+    assert isinstance(wanted, PresetWanted)
+    assert (wanted.preset, wanted.release) == ("brisk", False)
 
 
 def test_after_a_panic_the_first_enter_only_asks(home: Path) -> None:
@@ -210,7 +216,7 @@ def test_after_a_panic_the_first_enter_only_asks(home: Path) -> None:
     assert choices.chosen("brisk") is None
     assert "once more" in choices.preview("brisk").plain
     chosen = choices.chosen("brisk")
-    assert isinstance(chosen, PresetWanted)
+    assert isinstance(chosen, TrialWanted)
     assert chosen.release
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import CpuPlace, MachineInfo, Scheduler
-from schedtui.messages import PresetWanted
+from schedtui.messages import PresetWanted, TrialWanted
+from schedtui.screens.policies import AT_ONCE
 from schedtui.screens.presets import PresetChoices
 from tests.app.conftest import live, running, screen_text, until
 
@@ -61,11 +62,29 @@ def test_settings_are_shown_with_their_units_and_what_each_does() -> None:
                 assert words in presets.preview(entry.id).plain
 
 
-def test_choosing_asks_the_app_to_apply() -> None:
+def test_choosing_asks_the_app_for_a_trial_of_what_the_preset_is_for() -> None:
     presets = choices()
-    chosen = presets.chosen(loadable(presets))
-    assert isinstance(chosen, PresetWanted)
-    assert not chosen.release
+    chosen = presets.chosen("long-job")
+    assert isinstance(chosen, TrialWanted)
+    assert (chosen.policy, chosen.settings) == (presets.policy_of("long-job")[0].name, presets.policy_of("long-job")[1])
+    assert (chosen.title, chosen.class_id, chosen.release) == ("Batch with one long job", "batch", False)
+
+
+def test_the_preview_says_what_applying_at_once_skips_and_the_key_does_it() -> None:
+    presets = choices()
+    preset = loadable(presets)
+    assert AT_ONCE in presets.preview(preset).plain
+    assert presets.at_once(preset) == PresetWanted(preset, release=False)
+
+
+def test_settings_of_the_user_go_into_the_trial_and_into_applying_at_once() -> None:
+    presets = choices()
+    preset = loadable(presets)
+    policy = presets.policy_of(preset)[0]
+    presets.settings[preset] = {}
+    assert presets.chosen(preset).settings == {}
+    assert presets.at_once(preset) == PresetWanted(policy.name, False, {})
+    assert "As you set it" in presets.preview(preset).plain
 
 
 def test_after_a_panic_the_first_enter_only_asks() -> None:
@@ -75,7 +94,7 @@ def test_after_a_panic_the_first_enter_only_asks() -> None:
     assert presets.chosen(preset) is None
     assert "once more" in presets.preview(preset).plain
     chosen = presets.chosen(preset)
-    assert isinstance(chosen, PresetWanted)
+    assert isinstance(chosen, TrialWanted)
     assert chosen.release
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from schedtui.backend.model import Policy, Scheduler, Setting
-from schedtui.messages import PresetWanted
+from schedtui.messages import TrialWanted
 from schedtui.screens.library import LibraryChoices
 from schedtui.screens.settings import AT_ONCE, WHEN_LOADED, SettingsScreen
 from tests.app.conftest import screen_text, until
@@ -102,14 +102,14 @@ async def test_for_a_policy_that_runs_each_field_says_when_it_changes(home: Path
 
 
 @pytest.mark.slow
-async def test_what_was_set_is_shown_verified_and_applied(home: Path) -> None:
+async def test_what_was_set_is_shown_verified_and_tried(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await choose(app, pilot, "queue")
         await pilot.press("t", *"700", "enter")
         await until(pilot, lambda: "As you set it slice_us = 700 µs" in details(app))
         assert app.screen._policies.policy_of("queue")[1] == {"slice_us": 700}
         chosen = app.screen.choices.chosen("queue")
-        assert isinstance(chosen, PresetWanted)
+        assert isinstance(chosen, TrialWanted)
         assert chosen.settings == {"slice_us": 700}
 
 
