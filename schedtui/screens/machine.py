@@ -18,6 +18,8 @@ from schedtui.widgets.footer import KeyBar
 
 ACT_TITLE = "Opening "
 RECORDING_ENDINGS = (".jsonl", ".jsonl.gz", ".schedtui", ".schedtui.gz")
+AUDIT = "audit.jsonl"
+"""Lies in the same folder, and is none."""
 
 _HOST = (
     "This computer, as it is.\n\n"
@@ -41,7 +43,7 @@ def recordings() -> list[Path]:
         for folder in (data_dir(), data_dir() / "recordings")
         if folder.is_dir()
         for path in folder.iterdir()
-        if path.name.endswith(RECORDING_ENDINGS) and path.is_file()
+        if path.name.endswith(RECORDING_ENDINGS) and path.name != AUDIT and path.is_file()
     ]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 

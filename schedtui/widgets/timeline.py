@@ -207,6 +207,8 @@ class _Tale:
         self._asked: dict[str, tuple[int, happened.Question]] = {}
         self._compared: Comparison | None = None
         self._saying: int | None = None
+        self._stage: tuple[int, str] | None = None
+        """What is under way outside of any call."""
         self._words = ""
         """What the mind said last."""
         self._tellers: dict[type, Callable[..., object]] = {
@@ -232,16 +234,23 @@ class _Tale:
         """One more."""
         if not isinstance(event, happened.Said):
             self._saying = None
+        self._pass_stage()
         teller = self._tellers.get(type(event))
         if teller is not None:
             teller(event)
 
     def close(self) -> None:
         """Nothing more comes: what was under way was ended."""
+        self._pass_stage()
         if self._step is not None:
             glyphs = choose_glyphs()
             self.items[self._step.at] = Item("step", _signed(glyphs.stopped, "$text-warning", self._step.title))
             self._step = None
+
+    def _pass_stage(self) -> None:
+        if self._stage is not None:
+            at, text = self._stage
+            self.items[at], self._stage = Item("step", _signed(choose_glyphs().info, MUTED, text)), None
 
     def _put(self, item: Item) -> int:
         self.items.append(item)
@@ -286,7 +295,8 @@ class _Tale:
 
     def _progressed(self, event: happened.Progressed) -> None:
         if self._step is None:
-            self._put(Item("step", _signed(choose_glyphs().info, MUTED, event.text)))
+            item = Item("step", _signed(choose_glyphs().changing, "bold $text-accent", event.text))
+            self._stage = self._put(item), event.text
             return
         step = self._step
         step.stages.append(event.text)
