@@ -52,7 +52,7 @@ from schedtui.backend.store import Outcome, Store
 if TYPE_CHECKING:
     from schedtui.backend.breaker import Breaker
 
-LOOK_S = 2.0
+LOOK_S = 1.5
 REPAIRS = 3
 _SETTLE_S = 0.5
 _LONGEST_BEGINNING = 10_500

@@ -6,6 +6,7 @@ came of it becomes JSON and an exit code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -99,12 +100,21 @@ def ask(
     spec = machine or (context.obj if context.obj != "host" else None) or _where(console)
     if spec != "lab" and (kernel or cpus):
         raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
+    threading.Thread(target=_warm, args=(request.words,), daemon=True).start()
     with opened(spec, console, kernel=kernel, cpus=cpus) as it:
         mind = chosen_mind(record)
         try:
             context.exit(_answered(it, mind, request, kernel, seconds, _consent(yes, console), console))
         finally:
             let_go(mind)
+
+
+def _warm(words: str) -> None:
+    """Read what the sentence is judged by, which takes a second, while the machine opens."""
+    from schedtui.backend.library.intents import classify
+
+    with contextlib.suppress(SchedtuiError):  # whoever needs it says so
+        classify(words)
 
 
 def _sound(words: tuple[str, ...]) -> str:
