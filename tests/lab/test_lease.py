@@ -71,8 +71,9 @@ info = MachineInfo(kind="host", name="guest", kernel="", sched_ext=True, default
 server = Server(info, Sampler, Workloads.prepare(), lambda _: None)
 server.serve(Channel(ours.fileno(), ours.fileno()))
 ended = os.waitpid(client, 0)[1]
-print(json.dumps({"runs": server.control.scheduler().name, "killed": os.WTERMSIG(ended)}))
+print(json.dumps({"runs": server.control.scheduler().name, "killed": os.WTERMSIG(ended)}), flush=True)
 server.close()
+os._exit(0)  # the guest lacks what Python needs to end the server's threads
 """
 
 
