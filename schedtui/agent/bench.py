@@ -195,7 +195,6 @@ class Bench:
         """The image that policies are proven on; None: the lab's own choice."""
         self.generated = generated or Generated()
         self.library = library or load_library()
-        self.steered: list[str] = []
         self.summary: summary.Summary | None = None
         self.workload: Workload | None = None
         self.plan: Plan | None = None

@@ -38,7 +38,7 @@ from schedtui.agent.loop import Loop
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName, Stopped, Usage
 from schedtui.agent.summary import Summary, phase_change
-from schedtui.agent.tools import Toolbox
+from schedtui.agent.tools import Toolbox, cleaned
 from schedtui.agent.trajectory import Trajectory
 from schedtui.agent.trust import Outcome as TrustOutcome
 from schedtui.agent.trust import Trust
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 LOOK_S = 1.5
 REPAIRS = 3
 _SETTLE_S = 0.5
+_LONGEST_STEERING = 300
 _LONGEST_BEGINNING = 10_500
 """Characters of a source that a new policy is begun from; longer ones cost more than they teach."""
 _PLAIN_POLICY = "fair"
@@ -141,6 +142,7 @@ class Engine:
         self._replies: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._doubt = doubt
         self._breaker: Breaker | None = None
+        self._said: list[str] = []
         self._written_to: Path | None = None
         self._kept: Deployment | None = None
         self._loads: tuple[str, ...] = ()
@@ -169,6 +171,7 @@ class Engine:
     def steer(self, words: str) -> None:
         """Something more from the person, for the role that works now and those after it."""
         self._steering.put(words)
+        self._said.append(cleaned(words).strip()[:_LONGEST_STEERING])
 
     def reply(self, question_id: str, choice: str) -> None:
         """The person's answer; one that is not waited for changes nothing."""
@@ -215,7 +218,7 @@ class Engine:
         """Everything that is of one request only."""
         self._end_watch()
         self._stop.clear()
-        self._kept, self._loads = None, ()
+        self._kept, self._loads, self._said = None, (), []
         self._masker = Masker.here(identity=self._mind.needs_network)
         self._trajectory = Trajectory(
             request.words, self._mind.name, self._masker, leaves_computer=self._mind.needs_network
@@ -285,7 +288,7 @@ class Engine:
         found = project.look_at(bench.request.folder) if bench.request.folder else None
         facts = ObserveFacts(
             words=bench.request.words,
-            steered=tuple(bench.steered),
+            steered=tuple(self._said),
             command=" ".join(bench.request.command),
             folder=bench.request.folder is not None,
             machine=self._info.kind,
@@ -294,10 +297,13 @@ class Engine:
             loads=self._loads if self._info.kind == "lab" else (),
         )
         self._run("observe", roles.observe(facts, found), facts)
-        workload = self._workload()
-        if workload.class_id == "unknown":
-            workload = bench.workload = self._clarified(workload)
-        self._try_to_keep(lambda: self._store.add_workload(workload, request=bench.request_id))
+        self._keep_workload()
+        if self._workload().class_id == "unknown":
+            bench.workload = self._clarified(self._workload())
+            self._keep_workload()
+
+    def _keep_workload(self) -> None:
+        self._try_to_keep(lambda: self._store.add_workload(self._workload(), request=self._bench.request_id))
 
     def _rounds(self) -> None:
         """Plans are tried while they improve; one that fails leaves the place to its fallback or to what was better."""
@@ -340,7 +346,7 @@ class Engine:
         bench.plan = None
         facts = PlanFacts(
             words=bench.request.words,
-            steered=tuple(bench.steered),
+            steered=tuple(self._said),
             workload=workload,
             summary=bench.summary,
             matches=planning.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),

@@ -134,6 +134,7 @@ def test_words_that_fit_nothing_are_asked_back_and_left_alone_without_an_answer(
     (asked,) = setting.told(happened.Asked)
     assert asked.question.kind == "clarify" and len(asked.question.choices) == 4
     assert story.remedy
+    assert setting.store.request(story.id or 0).class_id == "unknown"
 
 
 @pytest.mark.slow
@@ -184,6 +185,27 @@ def test_it_stops_at_once_and_says_what_runs(start: Start) -> None:
     assert not thread.is_alive()
     assert stories[0].state == "stopped"
     assert "EEVDF runs now" in stories[0].text
+
+
+@pytest.mark.slow
+def test_what_the_person_adds_is_heard_by_the_role_at_work_and_by_those_after_it(start: Start) -> None:
+    def look(heard: Heard) -> list[Call]:
+        setting.engine.steer("the recording matters more")
+        return [call("project_files")]
+
+    def observe(heard: Heard) -> list[Call]:
+        heard.needs("The user adds: the recording matters more")
+        return scripted.workload()(heard)
+
+    def plan(heard: Heard) -> list[Call]:
+        heard.needs("They said besides: “the recording matters more”")
+        return scripted.plan("interactive")(heard)
+
+    mind = Scripted(observe=[look, observe], plan=[plan], execute=[give_up], learn=[scripted.finish])
+    setting = start(mind)
+    ask(setting)
+    mind.check()
+    assert [each.words for each in setting.told(happened.Steered)] == ["the recording matters more"]
 
 
 @pytest.mark.slow
