@@ -83,6 +83,7 @@ def ask(
 
     For example: schedtui ask "my game stutters while obs records"
     """
+    sentence = _sound(words)
     from schedtui.agent.bench import Request
     from schedtui.agent.minds import chosen_mind
     from schedtui.backend.deploy import CANARY_S
@@ -90,7 +91,7 @@ def ask(
 
     console = Console(as_json)
     request = Request(
-        words=_sound(words),
+        words=sentence,
         folder=folder,
         command=_split(command),
         loads=_known(loads),
@@ -100,7 +101,9 @@ def ask(
     spec = machine or (context.obj if context.obj != "host" else None) or _where(console)
     if spec != "lab" and (kernel or cpus):
         raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
-    threading.Thread(target=_warm, args=(request.words,), daemon=True).start()
+    if record is not None and record.is_dir() and any(record.iterdir()):
+        raise click.BadParameter(f"There are files in {record} already.", param_hint="--record")
+    threading.Thread(target=_warm, args=(sentence,), daemon=True).start()
     with opened(spec, console, kernel=kernel, cpus=cpus) as it:
         mind = chosen_mind(record)
         try:
