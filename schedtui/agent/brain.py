@@ -26,6 +26,7 @@ from schedtui.agent import text_calls
 from schedtui.agent.budget import FREE, Price
 from schedtui.agent.mind import Call, Message, MindFailed, Reply, Stopped, ToolSpec, Turn, Usage
 from schedtui.agent.models import ModelChoice, chosen_model, key_for
+from schedtui.backend.errors import BadFile
 
 TRIES = 4
 _FIRST_WAIT_S = 0.5
@@ -308,10 +309,16 @@ def _tool(spec: ToolSpec) -> dict[str, Any]:
 
 
 def _keep(folder: Path, number: int, chunks: Sequence[dict[str, Any]]) -> None:
-    """What the server said, one file an answer; tests/agent/server.py can say it again."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """What the server said, one file an answer; tests/agent/server.py can say it again. Raises BadFile."""
     path = folder / f"{number:03d}.json"
-    path.write_text(json.dumps({"chunks": chunks}, indent=1), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"chunks": chunks}, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise BadFile(
+            f"What the model's server said cannot be kept in {folder}: {error.strerror or error}.",
+            "Make room, choose another folder, or ask without --record.",
+        ) from error
 
 
 def configured_mind(record: Path | None = None) -> Brain | None:
