@@ -58,6 +58,7 @@ SLOW_OPENING_S = 0.4
 SETTLED_FRAMES = 3
 """After so many frames all that a long session keeps has been imported and built."""
 CLOSING_PATIENCE_S = 15.0
+BUSY = "Something is being tried already: let it come to its end, or press F12."
 NO_MACHINE = "The machine is not open yet. A moment, or choose another with m."
 TOAST_S = 6.0
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -425,12 +426,13 @@ class SchedtuiApp(App[None]):
 
     def on_request_wanted(self, message: news.RequestWanted) -> None:
         """Let the agent work on it, in a thread."""
-        if self.control is None:
-            self._toast(NO_MACHINE, "Describe", "warning")
+        control = self.control
+        if control is None or control.is_busy:
+            self._toast(NO_MACHINE if control is None else BUSY, "Describe", "warning")
             return
         from schedtui.agent.bench import Request
 
-        asking = self.control.ask(Request(words=message.words))
+        asking = control.ask(Request(words=message.words))
         self._tell_screens(lambda screen: screen.show_asking(asking))
 
     def on_asking_told(self, message: news.AskingTold) -> None:
@@ -438,7 +440,11 @@ class SchedtuiApp(App[None]):
         asking = message.asking
         asking.add(message.event)
         self._tell_screens(lambda screen: screen.show_asking(asking))
-        if asking.question is not None and message.event is asking.asked and not self._is_shown(asking):
+        if asking.question is None or message.event is not asking.asked or self._is_shown(asking):
+            return
+        if asking.question.countdown_s is not None:
+            self.push_screen(self._describe_screen())  # it answers itself soon: a person must see it
+        else:
             self._toast("Press d to answer.", asking.question.title, "information")
 
     def _is_shown(self, asking: Asking) -> bool:
@@ -452,6 +458,9 @@ class SchedtuiApp(App[None]):
         elif message.error is not None:
             asking.fail(message.error)
         self._tell_screens(lambda screen: screen.show_asking(asking))
+        if asking.ended is not None and not self._is_shown(asking):
+            self.note("info", f"“{asking.words}”: {asking.ended.text}")
+            self._toast("Press d to read it.", "The agent is done", "information")
 
     def on_reply_given(self, message: news.ReplyGiven) -> None:
         """Hand it to the agent."""
@@ -558,12 +567,15 @@ class SchedtuiApp(App[None]):
 
     def action_describe(self) -> None:
         """Open the line in which the user says what should get better, or the request that is at work."""
+        self._open(self._describe_screen())
+
+    def _describe_screen(self) -> Screen[None]:
         from schedtui.screens.describe import DescribeScreen
 
         control = self.control
         asking = control.asking if control and control.asking and not control.asking.seen else None
         recent = control.recent if control else ()
-        self._open(DescribeScreen(self.library, self._place, asking=asking, recent=recent, mind=self._mind_name()))
+        return DescribeScreen(self.library, self._place, asking=asking, recent=recent, mind=self._mind_name())
 
     def _mind_name(self) -> str:
         """The model that the user chose; empty: none, or it cannot be read, which a request will say."""

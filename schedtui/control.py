@@ -107,6 +107,12 @@ class Control:
             self._distrust(each)
         return self.machine.unload()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request or a trial is at work."""
+        at_work = [each for each in (self.asking, self.trial) if each is not None]
+        return any(not each.is_over for each in at_work)
+
     def try_out(self, trial: Trial) -> None:
         """Prove a policy and measure it in a thread; TrialTold tells of it. One at a time."""
         self.trial = trial

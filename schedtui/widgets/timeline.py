@@ -93,12 +93,13 @@ class Timeline(VerticalScroll, can_focus=True):
         super().__init__(id=id)
         self._chosen: int | None = None
         """None: the last, whichever that is."""
+        self._follows = True
+        """The end stays in sight until the user scrolls away from it."""
 
     def show(self, asking: Asking | None) -> None:
         """Draw what changed, and go on to the end unless the user reads further up."""
         items = items_of(asking) if asking is not None else []
         pieces = list(self.query(Piece))
-        at_end = self.max_scroll_y - self.scroll_y <= 1
         for piece, item in zip(pieces, items, strict=False):
             piece.show(item)
         for piece in pieces[len(items) :]:
@@ -106,7 +107,24 @@ class Timeline(VerticalScroll, can_focus=True):
         fresh = [Piece(item) for item in items[len(pieces) :]]
         if fresh:
             self.mount(*fresh)
-        if self._chosen is None and (at_end or not pieces):
+        if not pieces:
+            self._chosen, self._follows = None, True
+        self._keep_up()
+
+    def on_resize(self) -> None:
+        """The end is elsewhere now."""
+        self._keep_up()
+
+    def on_mouse_scroll_up(self) -> None:
+        """The user reads further up."""
+        self._follows = False
+
+    def on_mouse_scroll_down(self) -> None:
+        """Back at the end, it is followed again."""
+        self._follows = self.max_scroll_y - self.scroll_target_y <= 1
+
+    def _keep_up(self) -> None:
+        if self._follows and self._chosen is None:
             self.call_after_refresh(self.scroll_end, animate=False)
 
     @property
@@ -138,12 +156,13 @@ class Timeline(VerticalScroll, can_focus=True):
             event.widget.toggle()
 
     def _choose(self, at: int | None) -> None:
-        self._chosen = at
+        self._chosen, self._follows = at, at is None
         chosen = self._chosen_piece()
         for piece in self.query(Piece):
             piece.set_class(piece is chosen and at is not None, "-chosen")
         if chosen is not None:
             chosen.scroll_visible(animate=False)
+        self._keep_up()
         self.post_message(self.Chosen())
 
     def _chosen_piece(self) -> Piece | None:

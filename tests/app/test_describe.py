@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from schedtui.agent.events import AnyEvent, Ended
 from schedtui.asking import Asking
-from schedtui.messages import ReplyGiven, RequestWanted, SteeringGiven, StopWanted
+from schedtui.messages import AskingEnded, AskingTold, ReplyGiven, RequestWanted, SteeringGiven, StopWanted
 from schedtui.screens import describe
 from schedtui.screens.describe import EXAMPLES, DescribeScreen
 from schedtui.widgets.timeline import Piece
@@ -31,18 +31,22 @@ class Listening(Pictured):
 
     def on_request_wanted(self, message: RequestWanted) -> None:
         """Written down."""
+        message.prevent_default()
         self.wanted.append(message.words)
 
     def on_reply_given(self, message: ReplyGiven) -> None:
         """Written down."""
+        message.prevent_default()
         self.wanted.append((message.question_id, message.choice))
 
     def on_steering_given(self, message: SteeringGiven) -> None:
         """Written down."""
+        message.prevent_default()
         self.wanted.append(message.words)
 
-    def on_stop_wanted(self) -> None:
+    def on_stop_wanted(self, message: StopWanted) -> None:  # type: ignore[override]
         """Written down."""
+        message.prevent_default()
         self.wanted.append(StopWanted)
 
 
@@ -216,9 +220,9 @@ async def test_what_happens_is_drawn_as_it_happens(home: Path) -> None:
 
 
 async def test_the_end_is_told_with_both_numbers_and_seen_once(home: Path) -> None:
-    async with describing(home, tale.kept()) as (app, pilot, asking):
+    async with describing(home, tale.kept(), size=(80, 24)) as (app, pilot, asking):
         assert asking is not None
-        assert "12 ms → 4.7 ms" in story(app)
+        await until(pilot, lambda: "12 ms → 4.7 ms" in screen_text(app))
         assert asking.seen
         await pilot.press("enter")
         await until(pilot, lambda: app.screen.query_one("#question").has_focus)
@@ -235,6 +239,63 @@ async def test_at_80_columns_the_machine_stays_in_sight(home: Path) -> None:
     async with describing(home, tale.proving(), size=(80, 24)) as (app, _, _):
         assert "waits: usual" in text_of(app.screen.query_one("#strip"))
         assert not app.screen.query_one("#live").display
+
+
+async def elsewhere(home: Path, events: list[AnyEvent], last: AnyEvent) -> tuple[bool, str, str]:
+    """Whether Describe came up when ``last`` happened while the user was at the dashboard, and what was said there."""
+    app = Listening()
+    app.library = shelf(home)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await app.played(pilot)
+            asking, _ = tale.asking(events)
+            assert app.control
+            app.control.asking = asking
+            app.post_message(AskingTold(asking, last))
+            if isinstance(last, Ended):
+                app.post_message(AskingEnded(asking, error=None))
+            await pilot.pause()
+            toasts = " ".join(each.message for each in app._notifications)
+            return isinstance(app.screen, DescribeScreen), toasts, screen_text(app)
+    finally:
+        app.close_machines()
+
+
+async def test_a_countdown_comes_to_the_user_wherever_they_are(home: Path) -> None:
+    *before, last = tale.kept_or_not()
+    came, _, _ = await elsewhere(home, before, last)
+    assert came
+
+
+async def test_a_question_that_waits_is_only_announced(home: Path) -> None:
+    *before, last = tale.proven()
+    came, toasts, _ = await elsewhere(home, before, last)
+    assert not came
+    assert "Press d to answer" in toasts
+
+
+async def test_an_end_that_nobody_watched_is_in_what_happened(home: Path) -> None:
+    *before, last = tale.kept()
+    came, toasts, screen = await elsewhere(home, before, last)
+    assert not came
+    assert "Press d to read it" in toasts
+    assert "brisk runs now" in screen
+
+
+async def test_one_request_at_a_time(home: Path) -> None:
+    app = Pictured("busy-4-eevdf", 3, live=True)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await app.played(pilot)
+            asking, _ = tale.asking(tale.proving())
+            assert app.control
+            app.control.asking = asking
+            app.post_message(RequestWanted("and something else"))
+            await pilot.pause()
+            assert app.control.asking is asking
+            assert any("tried already" in each.message for each in app._notifications)
+    finally:
+        app.close_machines()
 
 
 @pytest.mark.slow
