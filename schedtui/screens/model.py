@@ -103,7 +103,7 @@ class ModelScreen(Live, Screen[None]):
         kept = self._kept
         yield Static("Model · who answers what you describe", id="heading")
         with VerticalScroll(id="page", can_focus=False):
-            yield from _field("Name", _line(kept.model if kept else "", "name"), "such as ollama/qwen3 or openai/NAME")
+            yield from _field("Name", _line(kept.model if kept else "", "name"), "such as ollama/qwen3")
             yield from _field(
                 "Address", _line(kept.address if kept else "", "address"), "only for a server of your own"
             )

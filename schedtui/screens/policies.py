@@ -77,9 +77,12 @@ class PolicyChooser(Chooser):
             self.refresh_choices()
 
     def action_at_once(self) -> None:
-        """In the preview, which says what that skips: load the chosen policy without a trial."""
+        """Load the chosen policy without a trial; from the list first to the preview, which says what that skips."""
         entry = self._entry_id()
-        if entry is None or self._step != "preview" or not self.choices.verb(entry):
+        if entry is None or self._step == "act" or not self.choices.verb(entry):
+            return
+        if self._step == "list":
+            self._go("preview")
             return
         message = self._policies.at_once(entry)
         if message is not None:
@@ -149,9 +152,9 @@ def what_happens(
     if latched:
         text = "F12 was pressed, so nothing is loaded until you release it. "
         if asked:
-            text += "Press enter once more: panic is released, and this is tried."
+            text += "Press it once more: panic is released, and this is tried."
         else:
-            text += "Enter asks you once more, then releases it and tries this."
+            text += "You are asked once more, then it is released and this is tried."
         return labelled("Panic is latched", text, "$text-warning")
     now = scheduler.name if scheduler else own
     return paragraphs(

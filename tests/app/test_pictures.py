@@ -16,16 +16,22 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
+from schedtui.agent.models import ModelChoice, choose_model
+from schedtui.agent.trust import Trust, TrustLevel
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Report
 from schedtui.screens.checks import ChecksScreen
 from schedtui.screens.describe import DescribeScreen
+from schedtui.screens.history import HistoryScreen
+from schedtui.screens.model import ModelScreen
 from schedtui.screens.settings import SettingsScreen
+from schedtui.screens.trial import TrialScreen
 from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
-from tests.app import tale
+from tests.app import past, tale, trials
 from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, NAMED, PASSED, WARNED, shelf
+from tests.app.test_presets import QUIET
 from tests.recordings.pictures import Pictured
 
 pytestmark = pytest.mark.slow
@@ -234,3 +240,35 @@ def test_a_request(looks_as_before: Take, name: str, size: tuple[int, int]) -> N
         return DescribeScreen(library, app.info, asking=asking, recent=app.control.recent)
 
     assert looks_as_before(app, size=size, words=words, over=over)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("phase", ["waiting", "measuring", "deciding", "kept"])
+def test_a_trial(looks_as_before: Take, phase: str, size: tuple[int, int]) -> None:
+    app = Pictured("busy-4-eevdf", live=True)
+
+    def over(library: Library) -> Screen[Any]:
+        assert app.info
+        return TrialScreen(trials.trial(library, phase), app.info, QUIET)
+
+    assert looks_as_before(app, size=size, words="Trial", over=over)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_history(looks_as_before: Take, size: tuple[int, int]) -> None:
+    past.fill()
+    app = Pictured("busy-4-eevdf", live=True)
+
+    def over(library: Library) -> Screen[Any]:
+        assert app.info
+        return HistoryScreen(library, app.info, QUIET, today=past.NOON)
+
+    assert looks_as_before(app, size=size, words="Understood as", over=over)
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_model(looks_as_before: Take, size: tuple[int, int]) -> None:
+    choose_model(ModelChoice(model="ollama/qwen3", address="http://127.0.0.1:11434"))
+    Trust("ollama/qwen3").note(TrustLevel.LIBRARY, "kept", asked=True)
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, size=size, words="none is needed", over=lambda _: ModelScreen())
