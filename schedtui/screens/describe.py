@@ -56,6 +56,7 @@ _STEPS = (
     "You say whether it may be tried. Then it is measured against what ran before.",
     "You see both numbers and keep it. Without a word from you, it goes again.",
 )
+_LATCHED = "F12 was pressed, and nothing is loaded until you release it. Presets (p) asks for that."
 _ABOUT_OFFLINE = (
     "No language model works here: the offline adviser goes by rules, history and what it measures. "
     "To choose a model: schedtui model set NAME"
@@ -122,7 +123,7 @@ class DescribeScreen(Live, Screen[None]):
         with Horizontal(id="halves"):
             with Vertical(id="story"):
                 with VerticalScroll(id="invitation"):
-                    yield Static(_invitation(self._info, self._mind), id="examples")
+                    yield Static(id="examples")
                 yield Timeline(id="timeline")
             with Vertical(id="live"):
                 yield CpuPanel()
@@ -161,12 +162,14 @@ class DescribeScreen(Live, Screen[None]):
         for panel in (CpuPanel, LatencyPanel, WaitersPanel):
             self.query_one(panel).reset()
         self.query_one(HeaderBar).show(info, None)
-        self.query_one("#examples", Static).update(_invitation(info, self._mind))
+        self._draw_invitation()
         self._draw()
 
     def show_frame(self, frame: Frame) -> None:
         """The panels and the header."""
-        self._frame = frame
+        was, self._frame = self._latched, frame
+        if self._latched != was:
+            self._draw_invitation()
         latency = self.query_one(LatencyPanel)
         latency.ghost(self._baseline.add(frame), self._info.default_scheduler)
         latency.show(frame)
@@ -358,6 +361,13 @@ class DescribeScreen(Live, Screen[None]):
         """As above."""
         self.call_after_refresh(self._draw)
 
+    @property
+    def _latched(self) -> bool:
+        return self._frame is not None and self._frame.scheduler.latched
+
+    def _draw_invitation(self) -> None:
+        self.query_one("#examples", Static).update(_invitation(self._info, self._mind, latched=self._latched))
+
     def _tick(self) -> None:
         """Seconds pass."""
         if self._is_working:
@@ -474,7 +484,7 @@ def _coloured(diff: str) -> Content:
     return Content("\n").join(Content.styled(line, styles.get(line[:1], "")) for line in diff.splitlines())
 
 
-def _invitation(info: MachineInfo, mind: str) -> Content:
+def _invitation(info: MachineInfo, mind: str, *, latched: bool) -> Content:
     lines = [Content("Say it as you would to a friend who knows computers. For example:")]
     lines += [Content.assemble("  ", (f"“{each}”", "$text-accent")) for each in EXAMPLES[:SHOWN_EXAMPLES]]
     lines += [Content(""), Content.styled("What happens then", f"bold {MUTED}")]
@@ -482,6 +492,8 @@ def _invitation(info: MachineInfo, mind: str) -> Content:
     if not info.can_load:
         why = f"{info.reason or 'Nothing can be loaded here.'} m goes to the lab, where it can be tried."
         lines += [Content(""), Content.assemble(("Here it ends before step 4: ", "bold $text-warning"), why)]
+    if latched:
+        lines += [Content(""), Content.assemble(("Here it ends before step 4: ", "bold $text-warning"), _LATCHED)]
     if not mind:
         lines += [Content(""), Content.styled(_ABOUT_OFFLINE, MUTED)]
     return Content("\n").join(lines)

@@ -284,6 +284,7 @@ class _Tale:
             self.items[step.at] = item
 
     def _role(self, event: happened.RoleBegan) -> None:
+        self._measured = None
         self._put(Item("role", Content.assemble((event.why, "bold $text-primary"), (f"  {event.at_s:.0f} s", MUTED))))
 
     def _said(self, event: happened.Said) -> None:
@@ -355,8 +356,6 @@ class _Tale:
         item = _deployment(event.deployment)
         if item is not None:
             self._put(item)
-        if event.deployment.state in ("kept", "reverted"):
-            self._measured = None
 
     def _end(self, event: happened.Ended) -> None:
         title, style = _ENDS[event.state]

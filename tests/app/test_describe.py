@@ -10,6 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from schedtui.agent import events as happened
 from schedtui.agent.events import AnyEvent, Ended
 from schedtui.asking import Asking
 from schedtui.messages import AskingEnded, AskingTold, ReplyGiven, RequestWanted, SteeringGiven, StopWanted
@@ -97,6 +98,7 @@ async def test_plain_words_become_a_request(home: Path) -> None:
         await until(pilot, lambda: app.wanted == ["my shooter stutters"])
 
 
+@pytest.mark.slow
 async def test_who_does_not_know_what_to_write_takes_an_example(home: Path) -> None:
     async with describing(home) as (app, pilot, _):
         assert EXAMPLES[0] in screen_text(app)
@@ -104,6 +106,7 @@ async def test_who_does_not_know_what_to_write_takes_an_example(home: Path) -> N
         await until(pilot, lambda: app.wanted == [EXAMPLES[1]])
 
 
+@pytest.mark.slow
 async def test_nothing_said_is_nothing_asked(home: Path) -> None:
     async with describing(home) as (app, pilot, _):
         await pilot.press("1", "question_mark", "enter")
@@ -123,6 +126,7 @@ async def test_a_proposal_says_what_why_and_at_what_risk_and_enter_tries_it(home
         await until(pilot, lambda: app.wanted == [("try-1", "yes")])
 
 
+@pytest.mark.slow
 async def test_escape_leaves_everything_as_it_is(home: Path) -> None:
     async with describing(home, tale.proven()) as (app, pilot, _):
         await pilot.press("escape")
@@ -130,6 +134,7 @@ async def test_escape_leaves_everything_as_it_is(home: Path) -> None:
         assert isinstance(app.screen, DescribeScreen)
 
 
+@pytest.mark.slow
 async def test_a_key_meant_for_what_stood_there_before_answers_nothing(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +145,7 @@ async def test_a_key_meant_for_what_stood_there_before_answers_nothing(
         assert app.wanted == []
 
 
+@pytest.mark.slow
 async def test_the_report_and_the_source_are_a_key_away(home: Path) -> None:
     async with describing(home, tale.proven()) as (app, pilot, _):
         await pilot.press("v")
@@ -158,6 +164,7 @@ async def test_a_result_counts_down_and_enter_keeps_it(home: Path) -> None:
         await until(pilot, lambda: app.wanted == [("keep-1", "keep")])
 
 
+@pytest.mark.slow
 async def test_a_result_can_be_taken_away_at_once(home: Path) -> None:
     async with describing(home, tale.kept_or_not()) as (app, pilot, _):
         await pilot.press("r")
@@ -171,6 +178,7 @@ async def test_words_that_fit_nothing_are_asked_back_by_number(home: Path) -> No
         await until(pilot, lambda: app.wanted == [("clarify", "gaming")])
 
 
+@pytest.mark.slow
 async def test_it_can_be_told_something_more_while_it_works(home: Path) -> None:
     async with describing(home, tale.proving()) as (app, pilot, _):
         await pilot.press("slash")
@@ -179,6 +187,7 @@ async def test_it_can_be_told_something_more_while_it_works(home: Path) -> None:
         await until(pilot, lambda: app.wanted == ["no lag"])
 
 
+@pytest.mark.slow
 async def test_leaving_while_it_works_asks_whether_to_stop_it(home: Path) -> None:
     async with describing(home, tale.proving()) as (app, pilot, _):
         await pilot.press("escape")
@@ -193,6 +202,20 @@ async def test_leaving_while_it_works_asks_whether_to_stop_it(home: Path) -> Non
         await until(pilot, lambda: "Proves brisk" in screen_text(app))
 
 
+@pytest.mark.slow
+async def test_what_was_taken_away_is_told_with_its_numbers_once(home: Path) -> None:
+    ended: list[AnyEvent] = [
+        happened.Deployed(at_s=31.0, deployment=tale.deployed("reverted", "The kernel threw brisk out. EEVDF runs.")),
+        happened.Measured(at_s=31.0, comparison=tale.compared("inconclusive"), side="after", final=True),
+    ]
+    async with describing(home, [*tale.measuring(), *ended]) as (app, _, _):
+        told = story(app)
+        assert "The kernel threw brisk out" in told
+        assert told.count("before 12 ms") == 1
+        assert "verdict not sure" in told
+
+
+@pytest.mark.slow
 async def test_details_open_and_close(home: Path) -> None:
     async with describing(home, tale.looked()) as (app, pilot, _):
         await pilot.press("up", "space")
@@ -201,6 +224,7 @@ async def test_details_open_and_close(home: Path) -> None:
         await until(pilot, lambda: "obs 3.1 ms/s" not in story(app))
 
 
+@pytest.mark.slow
 async def test_the_cost_is_shown_against_what_may_be_spent(home: Path) -> None:
     async with describing(home, tale.proven()) as (app, _, _):
         budget = text_of(app.screen.query_one("#budget"))
@@ -209,6 +233,7 @@ async def test_the_cost_is_shown_against_what_may_be_spent(home: Path) -> None:
         assert "13k of 120k tokens" in budget
 
 
+@pytest.mark.slow
 async def test_what_happens_is_drawn_as_it_happens(home: Path) -> None:
     async with describing(home, tale.planned()) as (app, pilot, asking):
         assert asking is not None
@@ -219,6 +244,7 @@ async def test_what_happens_is_drawn_as_it_happens(home: Path) -> None:
         await until(pilot, lambda: "Try brisk?" in text_of(app.screen.query_one("#asked")))
 
 
+@pytest.mark.slow
 async def test_the_end_is_told_with_both_numbers_and_seen_once(home: Path) -> None:
     async with describing(home, tale.kept(), size=(80, 24)) as (app, pilot, asking):
         assert asking is not None
@@ -229,12 +255,14 @@ async def test_the_end_is_told_with_both_numbers_and_seen_once(home: Path) -> No
         assert EXAMPLES[0] in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_a_failure_says_what_to_do(home: Path) -> None:
     async with describing(home, tale.failed(), size=(80, 24)) as (app, pilot, _):
         await until(pilot, lambda: "cannot be reached" in screen_text(app))
         assert "What to do: Try again later" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_at_80_columns_the_machine_stays_in_sight(home: Path) -> None:
     async with describing(home, tale.proving(), size=(80, 24)) as (app, _, _):
         assert "waits: usual" in text_of(app.screen.query_one("#strip"))
@@ -261,12 +289,14 @@ async def elsewhere(home: Path, events: list[AnyEvent], last: AnyEvent) -> tuple
         app.close_machines()
 
 
+@pytest.mark.slow
 async def test_a_countdown_comes_to_the_user_wherever_they_are(home: Path) -> None:
     *before, last = tale.kept_or_not()
     came, _, _ = await elsewhere(home, before, last)
     assert came
 
 
+@pytest.mark.slow
 async def test_a_question_that_waits_is_only_announced(home: Path) -> None:
     *before, last = tale.proven()
     came, toasts, _ = await elsewhere(home, before, last)
@@ -274,6 +304,7 @@ async def test_a_question_that_waits_is_only_announced(home: Path) -> None:
     assert "Press d to answer" in toasts
 
 
+@pytest.mark.slow
 async def test_an_end_that_nobody_watched_is_in_what_happened(home: Path) -> None:
     *before, last = tale.kept()
     came, toasts, screen = await elsewhere(home, before, last)
