@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schedtui.screens.trial import TrialScreen
 from schedtui.screens.verify import VerifyScreen
 from tests.app.conftest import screen_text, until
 from tests.app.test_lab_walk import LAB_PATIENCE_S, guests, in_the_lab
@@ -34,6 +35,8 @@ async def test_a_policy_is_found_left_alone_proven_and_applied() -> None:
         await pilot.press("v")
         await until(pilot, lambda: "fifo passed" in screen_text(app), LAB_PATIENCE_S)
         await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, TrialScreen))
+        await pilot.press("a")
         await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
         assert app.frame.scheduler.policy == "fifo"
         await pilot.press("u")

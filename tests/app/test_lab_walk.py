@@ -1,9 +1,11 @@
-"""The whole road in a real lab, by keyboard: load, preset, apply, panic, release, undo, quit."""
+"""The whole road in a real lab, by keyboard: load, preset, trial, apply, panic, release, undo, quit."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +15,11 @@ from textual.pilot import Pilot
 
 from schedtui.app import SchedtuiApp
 from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.deploy import compiled, resolve
 from schedtui.backend.lab import LabMachine
+from schedtui.backend.model import Report, Stage
+from schedtui.backend.store import Store
+from schedtui.backend.verifier import reports
 from schedtui.widgets.events import EventPanel
 from schedtui.widgets.header import HeaderBar
 from schedtui.widgets.latency import LatencyPanel
@@ -46,11 +52,11 @@ def preset_of(app: SchedtuiApp) -> tuple[str, str]:
 
 
 async def apply_first_preset(app: SchedtuiApp, pilot: Pilot[None]) -> str:
-    """Go to the preset in the list, preview it, apply it; returns the policy's name."""
+    """Go to the preset in the list, preview it, apply it without a trial; returns the policy's name."""
     preset, policy = preset_of(app)
     await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter")
-    await until(pilot, lambda: "How to go back" in screen_text(app))
-    await pilot.press("enter")
+    await until(pilot, lambda: "Without a trial" in screen_text(app))
+    await pilot.press("a")
     return policy
 
 
@@ -81,16 +87,64 @@ async def test_a_preset_is_applied_and_f12_takes_it_away_until_it_is_released() 
         await until(pilot, lambda: "PANIC" in said(app), LAB_PATIENCE_S)
 
         preset, _ = preset_of(app)
-        await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter", "enter")
-        await until(pilot, lambda: "Press enter once more" in text_of(app.screen.query_one("#text")))
+        await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter", "a")
+        await until(pilot, lambda: "once more" in text_of(app.screen.query_one("#text")))
         assert app.feed.machine.scheduler().sched_ext == "disabled"
-        await pilot.press("enter")
+        await pilot.press("a")
         await until(pilot, lambda: app.screen is app.dashboard, LAB_PATIENCE_S)
         assert app.frame.scheduler.sched_ext == "enabled"
         assert not app.frame.scheduler.latched
 
         await pilot.press("u")
         await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
+
+
+def know_a_report(app: SchedtuiApp, preset: str) -> None:
+    """As if the preset's policy had been verified here before, with its settings on the lab's kernel."""
+    proposal = resolve(app.library, preset)
+    reports.save(
+        Report(
+            name=proposal.policy.name,
+            verdict="pass",
+            digest=hashlib.sha256(compiled(proposal.policy)).hexdigest(),
+            settings=proposal.settings,
+            kernel=app.info.kernel_id,
+            stages=(Stage(name="kernel", verdict="pass", seconds=10.0),),
+            quick=False,
+            made_at=time.time(),
+            rules=reports.rules_version(),
+        )
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.matrix
+async def test_a_proven_preset_is_measured_kept_and_gone_after_f12() -> None:
+    async with in_the_lab() as (app, pilot):
+        preset, policy = preset_of(app)
+        know_a_report(app, preset)
+        await pilot.press("p", *["down"] * list(app.library.presets).index(preset), "enter", "enter")
+        await until(pilot, lambda: "Enter starts this first" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.control.trial is not None)
+        trial = app.control.trial
+        # Reading the whole screen all the time would take CPU time from what is being measured.
+        await until(pilot, lambda: trial.phase in ("deciding", "gone"), 2 * LAB_PATIENCE_S)
+        assert trial.phase == "deciding", (trial.reason, trial.comparison, said(app))
+        assert trial.act.stages[0].text.endswith("known from before")
+        assert app.feed.machine.scheduler().policy == policy
+        await pilot.press("enter")
+        await until(pilot, lambda: trial.phase == "kept", LAB_PATIENCE_S)
+        assert app.control.kept.policy == policy
+        assert [each.state for each in Store().deployments()] == ["kept"]
+        await pilot.press("enter")
+        await until(pilot, lambda: "kept" in text_of(app.dashboard.query_one(HeaderBar)))
+        assert f"{policy} kept" in said(app)
+
+        await pilot.press("f12")
+        await until(pilot, lambda: app.frame.scheduler.sched_ext == "disabled", LAB_PATIENCE_S)
+        await until(pilot, lambda: [each.state for each in Store().deployments()] == ["reverted"], LAB_PATIENCE_S)
+        assert "kept" not in text_of(app.dashboard.query_one(HeaderBar))
 
 
 async def test_f12_in_the_middle_of_an_apply_leaves_the_kernels_own_scheduler() -> None:

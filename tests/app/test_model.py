@@ -16,6 +16,7 @@ from tests.agent.server import Refuses, Says, Script, in_turn, serving
 from tests.app.conftest import screen_text, text_of, until
 from tests.recordings.pictures import Pictured
 
+pytestmark = pytest.mark.slow
 NAME = "openai/made-by-hand"
 SECRET = "sk-do-not-show-this"
 
@@ -74,7 +75,6 @@ async def test_where_the_key_comes_from_is_said_and_the_key_is_not(monkeypatch: 
         assert SECRET not in screen_text(app)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "words"),
     [(in_turn(Says("", (("ready", {"word": "yes"}),))), "It calls tools."), (in_turn(Refuses(401)), "What to do:")],

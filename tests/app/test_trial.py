@@ -72,6 +72,7 @@ def answers(it: Trial) -> list[bool]:
     return list(it._answers.queue)
 
 
+@pytest.mark.slow
 async def test_in_an_idle_lab_a_load_that_fits_is_offered_before_anything_begins(home: Path) -> None:
     async with showing(home, "waiting") as (app, pilot, it):
         shown = screen_text(app)
@@ -82,6 +83,7 @@ async def test_in_an_idle_lab_a_load_that_fits_is_offered_before_anything_begins
         assert it.phase == "waiting"
 
 
+@pytest.mark.slow
 async def test_who_does_not_want_to_wait_applies_at_once_and_is_told_what_that_skips(home: Path) -> None:
     async with showing(home, "waiting") as (app, pilot, _):
         assert "it is not proven before, nothing is measured" in text_of(app.screen.query_one("#text"))
@@ -101,6 +103,7 @@ async def test_enter_keeps_and_escape_takes_away_while_the_countdown_runs(home: 
         assert isinstance(app.screen, TrialScreen)
 
 
+@pytest.mark.slow
 async def test_while_it_is_measured_enter_does_nothing_and_escape_ends_it(home: Path) -> None:
     async with showing(home, "measuring") as (app, pilot, it):
         assert "15.9 ms" in screen_text(app) or "16 ms" in screen_text(app)
@@ -111,6 +114,7 @@ async def test_while_it_is_measured_enter_does_nothing_and_escape_ends_it(home: 
         assert isinstance(app.screen, TrialScreen)
 
 
+@pytest.mark.slow
 async def test_what_was_kept_says_how_to_go_back_and_enter_leads_to_the_dashboard(home: Path) -> None:
     async with showing(home, "kept") as (app, pilot, _):
         assert "u takes it back at any time" in screen_text(app)
