@@ -18,17 +18,9 @@ from schedtui.agent.asking import Declined
 from schedtui.agent.bench import Bench, Subject
 from schedtui.agent.events import Deployed, Measured, Progressed, Proven, Question
 from schedtui.agent.trust import needed_for
-from schedtui.backend.deploy import Proposal, compiled
-from schedtui.backend.errors import BadFile, CompileFailed, NotPermitted, SchedtuiError
-from schedtui.backend.model import (
-    Comparison,
-    Deployment,
-    Finding,
-    Policy,
-    Report,
-    Stage,
-    worst,
-)
+from schedtui.backend.deploy import Proposal
+from schedtui.backend.errors import NotPermitted, SchedtuiError
+from schedtui.backend.model import Comparison, Deployment, Finding, Policy, Report, Stage
 
 KEEP_COUNTDOWN_S = 20.0
 _MOST_FINDINGS = 4
@@ -45,51 +37,23 @@ def subject_of(bench: Bench) -> Subject:
 
 def prove(bench: Bench) -> Report:
     """Let the verifier judge the subject, and keep a draft that passed. Raises what the verifier does, and Stopped."""
+    from schedtui.backend.verifier import proof
+
     subject = subject_of(bench)
-    report = _known_report(bench, subject) or _fresh_report(bench, subject)
-    bench.check_stop()
-    obj = b"" if report.verdict == "fail" else compiled(subject.policy)
-    if obj and hashlib.sha256(obj).hexdigest() != report.digest:
-        raise BadFile(f"{subject.policy.name} changed while it was verified.", "Verify it again.")
-    bench.subject = replace(subject, report=report, obj=obj, checked=True)
-    bench.person.tell(Proven, report=report)
-    if obj and subject.draft is not None:
-        _keep_draft(bench, report)
-    return report
-
-
-def _known_report(bench: Bench, subject: Subject) -> Report | None:
-    """One that is kept already, for this kernel: no guest is needed then. What runs nothing is looked at anew."""
-    from schedtui.backend.verifier import reports
-    from schedtui.backend.verifier.verify import static_stages
-
-    kernel = bench.info.kernel_id
-    if kernel is None:
-        return None
-    try:
-        digest = hashlib.sha256(compiled(subject.policy)).hexdigest()
-    except CompileFailed:  # the verifier says it better
-        return None
-    known = reports.find(digest, subject.settings, kernel, quick=bench.request.quick)
-    if known is None:
-        return None
-    stages, _ = static_stages(Path(subject.policy.source), subject.policy, stages_told(bench))
-    stages = (*stages, known.stages[-1])
-    return replace(known, stages=stages, verdict=worst(each.verdict for each in stages))
-
-
-def _fresh_report(bench: Bench, subject: Subject) -> Report:
-    from schedtui.backend.verifier.verify import verify
-
-    (report,) = verify(
-        Path(subject.policy.source),
-        kernels=(bench.kernel,),
-        settings=subject.settings,
+    proven = proof.prove(
+        subject.policy,
+        subject.settings,
+        kernel_id=bench.info.kernel_id,
+        kernel=bench.kernel,
         quick=bench.request.quick,
         progress=stages_told(bench),
-        policy=subject.policy,
     )
-    return report
+    bench.check_stop()
+    bench.subject = replace(subject, report=proven.report, obj=proven.obj, checked=True)
+    bench.person.tell(Proven, report=proven.report)
+    if proven.obj and subject.draft is not None:
+        _keep_draft(bench, proven.report)
+    return proven.report
 
 
 def _keep_draft(bench: Bench, report: Report) -> None:
