@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
-from schedtui.backend.microvm import qemu
+from schedtui.backend.microvm import qemu, snapshot
 from tests.conftest import DEFAULT, kernel_image, quiet, running_children, until
 
 pytestmark = pytest.mark.lab
@@ -192,6 +193,32 @@ def test_a_kernel_without_virtio_built_in_is_spoken_to_over_a_serial_line(
         assert machine.panic().scheduler.sched_ext == "disabled"
     finally:
         machine.close()
+
+
+def test_the_guests_scheduler_clock_runs_as_fast_as_its_time(lab: LabMachine) -> None:
+    """The kernel's log is stamped with the one; what is written into it says the other."""
+    stamp = "read uptime rest < /proc/uptime; echo schedtui-$uptime > /dev/kmsg"
+    told = lab.run(["sh", "-c", f"{stamp}; sleep 3; {stamp}; dmesg"], 30).output
+    stamps = re.findall(r"\[ *([\d.]+)\] schedtui-([\d.]+)", told)[-2:]
+    (clock, uptime), (clock_after, uptime_after) = [(float(one), float(other)) for one, other in stamps]
+    assert (clock_after - clock) / (uptime_after - uptime) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.soak
+@pytest.mark.matrix
+def test_a_guest_whose_kernel_mistook_its_clock_is_not_kept(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this computer had been too busy while the kernel measured it: in such a guest CPUs seem to be stuck."""
+    monkeypatch.setattr(
+        qemu, "_KERNEL_OPTIONS", f"{qemu._KERNEL_OPTIONS} tsc_early_khz=400000 tsc=reliable clocksource=hpet"
+    )
+    monkeypatch.setattr(snapshot, "_BOOTS", 1)
+    machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
+    try:
+        with pytest.raises(LabFailed, match="cannot measure its clock"):
+            machine.open(quiet)
+    finally:
+        machine.close()
+    assert not list((own_cache / "schedtui" / "lab").glob("*/snapshot"))
 
 
 def test_a_full_disk_is_told_before_anything_is_built(own_cache: Path) -> None:

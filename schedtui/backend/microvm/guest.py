@@ -12,6 +12,11 @@ from schedtui.backend.microvm.qemu import GuestConfig, Qemu
 
 _READY = "SCHEDTUI AGENT READY ON "
 _FAILED = "SCHEDTUI AGENT FAILED: "
+_CLOCK_WRONG = "SCHEDTUI CLOCK WRONG: "
+
+
+class ClockWrong(LabFailed):
+    """The guest's kernel measured its clock wrongly while it booted, because this computer was too busy."""
 
 
 class Guest:
@@ -35,12 +40,18 @@ class Guest:
 def wait_for_agent(qemu: Qemu, limit_s: float) -> str:
     """Wait until a booting guest's helper listens; returns its port: 'virtio' or a serial device.
 
-    Raises LabFailed with the guest's last words, and KernelUnsuitable when the kernel cannot run the helper.
+    Raises LabFailed with the guest's last words, ClockWrong when it is of no use, and KernelUnsuitable when the kernel
+    cannot run the helper.
     """
     deadline = time.monotonic() + limit_s
     while True:
         console = qemu.console
         if (at := console.find(_READY)) >= 0 and "\n" in console[at:]:
+            if _CLOCK_WRONG in console:
+                raise ClockWrong(
+                    "This computer is so busy that the guest's kernel cannot measure its clock.",
+                    "Try again when less runs here.",
+                )
             return console[at + len(_READY) :].split()[0]
         if (at := console.find(_FAILED)) >= 0 and "\n" in console[at:]:
             reason = console[at + len(_FAILED) :].splitlines()[0].strip()

@@ -22,7 +22,7 @@ import msgspec
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, MissingTool, SchedtuiError
 from schedtui.backend.helper.protocol import Reply
 from schedtui.backend.machine import Progress
-from schedtui.backend.microvm.guest import Guest, restore, wait_for_agent
+from schedtui.backend.microvm.guest import ClockWrong, Guest, restore, wait_for_agent
 from schedtui.backend.microvm.image import ImagePlan, write_image
 from schedtui.backend.microvm.lock import locked
 from schedtui.backend.microvm.qemu import GuestConfig, Qemu
@@ -30,6 +30,7 @@ from schedtui.backend.microvm.qemu import GuestConfig, Qemu
 _Stage = Callable[[str], None]
 _NEEDED_BYTES = 900 << 20
 _KEPT = 12
+_BOOTS = 3
 _KVM_LIMIT_S = 25
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
@@ -138,7 +139,7 @@ class Snapshots:
             stage("guest image: packing")
             with (building / "initrd").open("wb") as archive:
                 write_image(shape.plan, archive)
-            port = self._boot_and_save(replace(config, initrd=building / "initrd"), building / "snapshot", stage)
+            port = self._booted(replace(config, initrd=building / "initrd"), building / "snapshot", stage)
             if port is None:
                 return None
             saved = (building / "snapshot").stat()
@@ -154,6 +155,15 @@ class Snapshots:
             shutil.rmtree(building, ignore_errors=True)
         self._prune(place.name)
         return meta
+
+    def _booted(self, config: GuestConfig, snapshot: Path, stage: _Stage) -> str | None:
+        """See _boot_and_save; boots again when the guest's kernel could not measure its clock."""
+        for _ in range(_BOOTS - 1):
+            try:
+                return self._boot_and_save(config, snapshot, stage)
+            except ClockWrong:
+                stage("boot: once more, because the guest's clock runs wrongly")
+        return self._boot_and_save(config, snapshot, stage)
 
     def _boot_and_save(self, config: GuestConfig, snapshot: Path, stage: _Stage) -> str | None:
         """The port that the booted guest's helper uses; None when KVM turned out not to work."""
@@ -172,7 +182,7 @@ class Snapshots:
             guest.qemu.save(snapshot)
         except SchedtuiError as error:
             killed = qemu is not None and qemu.process.poll() == -signal.SIGKILL
-            if not kvm or guest is not None or killed or isinstance(error, MissingTool):
+            if not kvm or guest is not None or killed or isinstance(error, (MissingTool, ClockWrong)):
                 raise  # no fault of KVM's, which is remembered
             self._remember_kvm(config.qemu, works=False)
             return None
@@ -239,7 +249,7 @@ def _config(shape: Shape, initrd: Path, accelerator: str) -> GuestConfig:
 def _key(shape: Shape, accelerator: str) -> str:
     kernel = shape.kernel.stat()
     parts = [
-        "2",
+        "3",
         shape.qemu_version,
         str(shape.qemu.stat().st_mtime_ns),
         f"{shape.kernel} {kernel.st_size} {kernel.st_mtime_ns}",
