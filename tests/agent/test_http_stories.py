@@ -16,7 +16,7 @@ from schedtui.agent import trajectory
 from schedtui.agent.mind import Call
 from tests.agent import scripted
 from tests.agent.scripted import Heard, Scripted, call
-from tests.agent.server import Script, serving
+from tests.agent.server import Refuses, Says, Script, serving
 from tests.agent.wire import chosen, spoken_by
 from tests.cli.commands import Ended, schedtui
 from tests.conftest import DEFAULT, kernel_image
@@ -108,7 +108,7 @@ def noted(heard: Heard) -> list[Call]:
 
 
 @pytest.mark.lab
-def test_a_policy_of_the_library_is_configured_proven_tried_and_measured(tmp_path: Path) -> None:
+def test_a_policy_of_the_library_is_configured_proven_tried_and_measured() -> None:
     mind = Scripted(
         observe=[told_class("gaming")],
         plan=[best_of_the_preset],
@@ -191,7 +191,7 @@ def prove_it(heard: Heard) -> list[Call]:
 
 
 @pytest.mark.lab
-def test_a_new_policy_fails_to_compile_then_is_refused_then_passes_and_is_tried(tmp_path: Path) -> None:
+def test_a_new_policy_fails_to_compile_then_is_refused_then_passes_and_is_tried() -> None:
     mind = Scripted(
         observe=[told_class("batch")],
         plan=[create],
@@ -214,3 +214,63 @@ def test_a_new_policy_fails_to_compile_then_is_refused_then_passes_and_is_tried(
     told = ["Plan: create warm-batches", "✗ does-not-compile", "✗ lost-task", "Verified warm-batches: ", "End: "]
     places = [story.index(each) for each in told]
     assert places == sorted(places)
+
+
+# ---- a change to a source ----
+
+
+def modify(heard: Heard) -> list[Call]:
+    """Plan: the policy whose tunables the prompt shows, with another default for one of them."""
+    shown = re.search(r"^([\w-]+): .+\n  (\w+) = (\d+) \((.+?)(?:, live)?\): ", heard.text, re.MULTILINE)
+    assert shown, heard.text
+    return [
+        call(
+            "submit_plan",
+            mode="modify",
+            policy=shown[1],
+            reason="The person asked for a change to it.",
+            expected="Shorter waits.",
+            change=f"Let {shown[2]} begin at a little more than {shown[3]}.",
+            fallback=shown[1],
+        )
+    ]
+
+
+def changed_as_planned(heard: Heard) -> list[Call]:
+    """Execute: the line of the draft that declares what the plan named."""
+    planned = re.search(r"The change: Let (\w+) begin at a little more than (\d+)\.", heard.text)
+    assert planned, heard.text
+    declared = re.search(rf"^(?:const )?volatile \w+ {planned[1]}(?: LIVE)? = {planned[2]};$", heard.text, re.MULTILINE)
+    assert declared, heard.text
+    more = str(int(planned[2]) + 1)
+    edit = {"search": declared[0], "replace": declared[0].replace(f"= {planned[2]};", f"= {more};")}
+    return [call("patch_policy", edits=[edit])]
+
+
+@pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
+def test_a_policy_is_changed_proven_tried_and_measured() -> None:
+    mind = Scripted(
+        observe=[told_class("gaming")],
+        plan=[modify],
+        execute=[changed_as_planned, prove_it, scripted.canary],
+        learn=[noted],
+    )
+    ended = ask("my game stutters while a build runs: change the policy for it", spoken_by(mind))
+    mind.check()
+    spoken = ran_and_was_measured(ended)
+    assert spoken["plan"]["mode"] == "modify"
+    assert spoken["deployment"]["policy"] == f"{spoken['plan']['policy']}-gaming"
+    within(CREATE, spoken)
+    story = trajectory.story(Path(spoken["trajectory"]))
+    assert f"Plan: modify {spoken['plan']['policy']}" in story
+
+
+def test_the_script_says_nothing_that_its_request_does_not_hold() -> None:
+    tool = {"type": "function", "function": {"name": "submit_plan", "description": "End.", "parameters": {}}}
+    for told, ended in (("- interactive: short waits", Says), ("- (nothing)", Refuses)):
+        mind = Scripted(plan=[lambda _: [call("submit_plan", mode="configure", policy="interactive", settings={})]])
+        request = {"messages": [{"role": "user", "content": told}], "tools": [tool], "max_tokens": 8000}
+        assert isinstance(spoken_by(mind)(request), ended)
+        assert bool(mind.failed) == (ended is Refuses)
