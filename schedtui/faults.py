@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+from schedtui.backend.errors import SchedtuiError
 from schedtui.paths import cache_dir
 
 
@@ -20,3 +21,12 @@ def write_log(error: BaseException) -> Path | None:
     except OSError:
         return None
     return path
+
+
+def unexpected(error: Exception) -> SchedtuiError:
+    """A fault of schedtui itself, written to the log, as an error that a user can read."""
+    path = write_log(error)
+    return SchedtuiError(
+        f"schedtui ran into a fault of its own: {type(error).__name__}: {error}",
+        f"The details are in {path}. Please report them." if path else "Please report it.",
+    )

@@ -14,6 +14,7 @@ from typing import Protocol
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.machine import Machine, open_machine
 from schedtui.backend.model import Frame, MachineInfo
+from schedtui.faults import unexpected as unexpected
 from schedtui.observer import Observer
 
 
@@ -104,14 +105,3 @@ class Feed:
 
     def _fail(self, error: SchedtuiError) -> None:
         self._tell(lambda to: to.failed(self, error))
-
-
-def unexpected(error: Exception) -> SchedtuiError:
-    """A fault of schedtui itself, written to the log, as an error that a user can read."""
-    from schedtui.faults import write_log
-
-    path = write_log(error)
-    return SchedtuiError(
-        f"schedtui ran into a fault of its own: {type(error).__name__}: {error}",
-        f"The details are in {path}. Please report them." if path else "Please report it.",
-    )

@@ -48,6 +48,7 @@ from schedtui.backend.library.catalogue import CLASSES
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
 from schedtui.backend.store import Outcome, Store
+from schedtui.faults import unexpected
 
 if TYPE_CHECKING:
     from schedtui.backend.breaker import Breaker
@@ -182,7 +183,6 @@ class Engine:
     def answer(self, request: Request) -> Story:
         """Work on it to its end. Never raises for what can go wrong with a request: ``state`` and ``text`` tell."""
         self._begin(request)
-        request_id = self._kept_request(request)
         with tempfile.TemporaryDirectory(prefix="schedtui-draft-") as folder:
             self._bench = Bench(
                 request=request,
@@ -195,9 +195,9 @@ class Engine:
                 deployer=self._deployer,
                 person=self._asking,
                 stop=self._stop,
-                request_id=request_id,
                 kernel=self._kernel,
             )
+            self._bench.request_id = self._kept_request(request)
             self._loop = Loop(
                 mind=self._mind,
                 toolbox=Toolbox(toolset.tools()),
@@ -238,12 +238,15 @@ class Engine:
         )
 
     def _worked_on(self) -> tuple[EndState, str, str]:
-        """The stages in their order, and how they ended."""
+        """The stages in their order, and how they ended. What nobody decided on is gone by then."""
         try:
-            self._prepare()
-            self._observe()
-            self._rounds()
-            self._learn()
+            try:
+                self._prepare()
+                self._observe()
+                self._rounds()
+                self._learn()
+            finally:
+                self._settle()
         except Declined as declined:
             return self._state_or(declined.state), declined.message, declined.remedy
         except Stopped as stopped:
@@ -252,8 +255,9 @@ class Engine:
             return self._state_or("stopped"), over.message, over.remedy
         except SchedtuiError as error:
             return self._state_or("failed"), error.message, error.remedy
-        finally:
-            self._settle()
+        except Exception as fault:  # noqa: BLE001  a fault of ours ends a request in order too, and is told
+            error = unexpected(fault)
+            return self._state_or("failed"), error.message, error.remedy
         return self._state_or("failed"), self._bench.finished or self._last_words(), ""
 
     def _prepare(self) -> None:
@@ -276,7 +280,7 @@ class Engine:
         self._loads = wanted
         self._asking.tell(
             Progressed,
-            text=f"The lab is idle: loads of schedtui's own run there in place of your programs ({', '.join(wanted)}).",
+            text=f"Nothing ran in the lab, so loads are started there in place of your programs: {', '.join(wanted)}.",
         )
         self._watch.collect(_SETTLE_S, self._stop)
         return True

@@ -220,6 +220,21 @@ def test_a_mind_that_cannot_be_reached_changes_nothing_and_is_explained(start: S
 
 
 @pytest.mark.slow
+def test_a_fault_of_schedtui_itself_ends_a_request_in_order(start: Start) -> None:
+    def fault(heard: Heard) -> list[Call]:
+        raise ZeroDivisionError("nobody thought of that")
+
+    setting = start(Scripted(observe=[fault]))
+    story = ask(setting)
+    assert story.state == "failed"
+    assert "a fault of its own: ZeroDivisionError: nobody thought of that. EEVDF runs now" in story.text
+    assert "The details are in" in story.remedy
+    assert [each.state for each in setting.told(happened.Ended)] == ["failed"]
+    row = setting.store.request(story.id or 0)
+    assert (row.state, row.text) == ("failed", story.text) and row.finished
+
+
+@pytest.mark.slow
 def test_over_its_budget_a_person_may_let_it_go_on(start: Start) -> None:
     def look(heard: Heard) -> list[Call]:
         return [call("project_files")]
