@@ -263,6 +263,7 @@ def schema_of(arguments: type[Struct]) -> dict[str, Any]:
     """The JSON schema, with nothing referred to and no titles: what every model's server understands."""
     (schema,), parts = msgspec.json.schema_components([arguments], ref_template="{name}")
     inlined: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(_inlined(schema, parts)))
+    inlined.pop("description", None)  # the tool's own says the same, and each call pays for it
     return inlined
 
 

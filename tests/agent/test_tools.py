@@ -69,6 +69,7 @@ def test_a_schema_refers_to_nothing_and_describes_its_fields() -> None:
     assert schema["properties"]["title"] == {"description": "How it is called.", "type": "string"}
     assert schema["properties"]["colours"]["items"]["properties"]["name"] == {"enum": ["blue", "red"]}
     assert schema["properties"]["frame"]["description"] == "Around it."
+    assert "description" not in schema
     assert schema["required"] == ["title", "colours"]
     assert schema["additionalProperties"] is False
     assert schema == msgspec.json.decode(msgspec.json.encode(schema))
