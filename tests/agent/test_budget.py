@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedtui.agent.budget import FREE, Budget, Limits, Price
+from schedtui.agent.budget import DEAREST, FREE, Budget, Limits, Price
 from schedtui.agent.mind import OverBudget, Usage
 
 
@@ -41,7 +41,7 @@ def test_no_limit_of_money_or_tokens_is_ever_passed(
     output_per_input: float, dollars_per_token: float, prompts: list[tuple[int, float]], priced: bool
 ) -> None:
     price = Price(input_dollars=dollars_per_token, output_dollars=dollars_per_token * output_per_input)
-    if not priced and price.output_dollars > 75e-6:
+    if not priced and (price.input_dollars > DEAREST.input_dollars or price.output_dollars > DEAREST.output_dollars):
         return
     limits = Limits(dollars=0.25, tokens=60_000)
     budget = Budget(limits, price=price if priced else None)

@@ -210,6 +210,7 @@ def test_a_new_policy_fails_to_compile_then_is_refused_then_passes_and_is_tried(
     assert spoken["plan"]["mode"] == "create"
     assert spoken["report"]["name"] == spoken["deployment"]["policy"] == "warm-batches"
     within(CREATE, spoken)
+    assert {each.max_output_tokens for each in mind.turns} == {8000}, "room for a source, from the first answer on"
     story = trajectory.story(Path(spoken["trajectory"]))
     told = ["Plan: create warm-batches", "✗ does-not-compile", "✗ lost-task", "Verified warm-batches: ", "End: "]
     places = [story.index(each) for each in told]
