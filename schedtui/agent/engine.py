@@ -256,8 +256,8 @@ class Engine:
         except SchedtuiError as error:
             return self._state_or("failed"), error.message, error.remedy
         except Exception as fault:  # noqa: BLE001  a fault of ours ends a request in order too, and is told
-            error = unexpected(fault)
-            return self._state_or("failed"), error.message, error.remedy
+            told = unexpected(fault)
+            return self._state_or("failed"), told.message, told.remedy
         return self._state_or("failed"), self._bench.finished or self._last_words(), ""
 
     def _prepare(self) -> None:

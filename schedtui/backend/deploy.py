@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import queue
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from schedtui.backend.alive import lives, this_process
 from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library, check_settings
@@ -224,13 +224,16 @@ class Deployer:
         """Resolve what an earlier schedtui left when it was ended in the middle: nothing stays that nobody kept.
 
         Returns the deployments that were reverted by it, each with its reason. What another schedtui is working on is
-        left alone, and what was kept in a lab that is gone is history.
+        left alone, and what was kept in a lab that is gone is history. Requests that nobody works on any more are
+        ended in the history.
         """
         kind = self.machine.open(lambda _text, _seconds: None).kind
-        left = [each for each in self._store.deployments(open_only=True) if not _lives(each.watcher)]
+        left = [each for each in self._store.deployments(open_only=True) if not lives(each.watcher)]
         if kind == "host":
             left += [each for each in self._store.deployments() if (each.state, each.machine) == ("kept", kind)]
-        return [done for each in left if each.machine in ("lab", kind) and (done := self._resolve(each))]
+        resolved = [done for each in left if each.machine in ("lab", kind) and (done := self._resolve(each))]
+        self._store.end_left_requests()
+        return resolved
 
     def propose(self, proposal: Proposal, *, asked_by: str, request: int | None = None) -> Deployment:
         """Begin a deployment of a policy. ``asked_by``: ``person``, ``offline adviser``, or a model's name.
@@ -257,7 +260,7 @@ class Deployer:
             request=request,
             created=now,
             changed=now,
-            watcher=_this_process(),
+            watcher=this_process(),
         )
         deployment = self._store.add_deployment(draft)
         self._known[deployment.id] = deployment
@@ -539,21 +542,3 @@ def _with_what_runs(reason: str, now: Scheduler | None) -> str:
     if now is None or f"{now.name} runs" in reason:
         return reason
     return f"{reason} {now.name} runs."
-
-
-def _this_process() -> str:
-    """Names this process, also when its number is used again: its number, and when it began in clock ticks."""
-    return _process(os.getpid())
-
-
-def _process(pid: int) -> str:
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return "" if state == b"Z" else f"{pid}:{fields[18].decode()}"
-    except (OSError, ValueError, IndexError):
-        return ""
-
-
-def _lives(watcher: str) -> bool:
-    pid = watcher.partition(":")[0]
-    return pid.isdigit() and _process(int(pid)) == watcher

@@ -20,11 +20,13 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from schedtui.backend.alive import lives, this_process
 from schedtui.backend.errors import BadFile, UnknownName
 from schedtui.backend.model import Deployment, Setting, Workload
 from schedtui.paths import data_dir
 
 _BUSY_S = 2.0
+_LEFT = "Stopped: the program was ended while it was worked on."
 _STEPS = (
     """
 CREATE TABLE outcome (
@@ -112,6 +114,7 @@ CREATE TABLE audit_head (
     hash TEXT NOT NULL
 );
 """,
+    "ALTER TABLE request ADD COLUMN watcher TEXT NOT NULL DEFAULT ''",
 )
 """What makes a file of each version from one of the version before; the first from nothing."""
 VERSION = len(_STEPS)
@@ -181,7 +184,7 @@ class RequestRow(Struct, frozen=True, kw_only=True):
     trajectory: str = ""
     """Path of the file that holds every step; empty when there is none."""
     state: str = "open"
-    """``open`` while it is worked on (or when the program died meanwhile), then the state of ``events.Ended``."""
+    """``open`` while it is worked on (when the program died: until the next start), then as ``events.Ended`` says."""
     text: str = ""
     """What came of it, in a sentence or two."""
     workload: Workload | None = None
@@ -195,6 +198,8 @@ class RequestRow(Struct, frozen=True, kw_only=True):
     """That it took in all."""
     finished: float | None = None
     """Unix time."""
+    watcher: str = ""
+    """The process that worked on it; see alive.py. Empty: not known."""
 
 
 class NoteRow(Struct, frozen=True, kw_only=True):
@@ -268,7 +273,13 @@ class Store:
         """Keep a request that began (at Unix time ``began``; None: now); its id. ``finish_request`` ends it."""
         began = time.time() if began is None else began
         row = RequestRow(
-            words=words, class_id=class_id, mind=mind, trajectory=str(trajectory_path), machine=machine, time=began
+            words=words,
+            class_id=class_id,
+            mind=mind,
+            trajectory=str(trajectory_path),
+            machine=machine,
+            time=began,
+            watcher=this_process(),
         )
         with self._opened() as connection:
             return _insert(connection, "request", {**_values("request", row), "workload": None, "id": None})
@@ -298,6 +309,17 @@ class Store:
         }
         with self._opened() as connection:
             _update(connection, "request", id, values)
+
+    def end_left_requests(self) -> list[int]:
+        """End those that are open and whose process is gone, as stopped; returns their ids."""
+        if not self._exists():
+            return []
+        with self._opened() as connection:
+            found = connection.execute("SELECT id, watcher FROM request WHERE state = 'open'").fetchall()
+            left = [row["id"] for row in found if not lives(row["watcher"])]
+            for id in left:
+                _update(connection, "request", id, {"state": "stopped", "text": _LEFT, "finished": time.time()})
+        return left
 
     def add_workload(self, workload: Workload, *, request: int | None = None) -> int:
         """Keep what a person runs, as the workload of a request when one is given; returns its id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,15 @@ def after(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
     desk.computer.put("fifo", DIGEST, {})
     yield desk
+
+
+def test_what_a_dead_program_was_asked_is_ended_at_the_next_start(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    id = desk.store.add_request("my game stutters", mind="offline adviser")
+    with sqlite3.connect(desk.store.path) as connection:
+        connection.execute("UPDATE request SET watcher = '1:1'")
+    assert desk.deployer.recover() == []
+    assert desk.store.request(id).state == "stopped"
 
 
 @each_step

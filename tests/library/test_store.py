@@ -126,6 +126,19 @@ def test_a_file_of_a_newer_schedtui_is_left_alone(store: Store) -> None:
     assert not store.notes
 
 
+def test_a_request_whose_program_died_is_ended_and_one_that_is_worked_on_is_not(store: Store) -> None:
+    mine = store.add_request("my game stutters", mind="m")
+    code = "import sys; from pathlib import Path; from schedtui.backend.store import Store; "
+    code += "print(Store(Path(sys.argv[1])).add_request('a build'))"
+    left = int(subprocess.run([sys.executable, "-c", code, str(store.path)], check=True, capture_output=True).stdout)
+    assert store.end_left_requests() == [left]
+    row = store.request(left)
+    assert (row.state, row.text) == ("stopped", "Stopped: the program was ended while it was worked on.")
+    assert row.finished is not None
+    assert store.request(mine).state == "open"
+    assert store.end_left_requests() == []
+
+
 def test_a_file_of_the_version_before_keeps_its_outcomes(store: Store) -> None:
     store.path.parent.mkdir()
     with sqlite3.connect(store.path) as connection:
