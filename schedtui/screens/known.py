@@ -43,6 +43,18 @@ class Known(Struct, frozen=True, kw_only=True):
         return replace(policy, tunables=self.fit.tunables, modes=self.fit.modes)
 
 
+def remembered(each: int = 2) -> dict[str, tuple[str, ...]]:
+    """What policies did here, by name: so many lines each, newest first. What cannot be read is missing."""
+    from schedtui.backend.library.history import in_words
+    from schedtui.backend.store import Store
+
+    found: dict[str, list[str]] = {}
+    with contextlib.suppress(SchedtuiError):
+        for outcome in Store().outcomes():
+            found.setdefault(outcome.policy, []).append(in_words(outcome))
+    return {name: tuple(lines[:each]) for name, lines in found.items()}
+
+
 def look_up(policy: Policy) -> Known:
     """Everything about one policy; what cannot be read is missing."""
     if policy.binary:

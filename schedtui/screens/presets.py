@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,6 +37,8 @@ class PresetChoices:
         self.scheduler = scheduler
         self.settings: dict[str, dict[str, Setting]] = {}
         """What the user set, by preset: what differs from the policy's defaults."""
+        self.did: dict[str, tuple[str, ...]] = {}
+        """What policies did on this computer, by name: a line each, newest first."""
         self._presets = library.presets
         self._proposals = {name: _proposal(library, name) for name in library.presets}
         self._release = Release()
@@ -66,6 +70,9 @@ class PresetChoices:
         latched, asked = self._needs_release(entry_id), self._release.asked(entry_id)
         parts.append(what_happens(self.info, self.scheduler, proposal.policy, latched=latched, asked=asked))
         found = self.policy_of(entry_id)
+        did = self.did.get(found[0].name, ()) if found else ()
+        if did:
+            parts.append(labelled("What it did here before", "\n".join(f"· {each}" for each in did)))
         if found and entry_id in self.settings:
             parts.append(labelled("As you set it", f"{in_short(*found)}.", "$text-accent"))
         return paragraphs(parts + _policy(proposal, found[1] if found else {}))
@@ -140,6 +147,28 @@ class PresetsScreen(PolicyChooser):
     ) -> None:
         self._presets = PresetChoices(library, info, scheduler)
         super().__init__(self._presets, act=act, selected=selected, kernel=kernel)
+
+    @dataclass
+    class Remembered(Message):
+        """What the history holds of the policies."""
+
+        did: dict[str, tuple[str, ...]]
+
+    def on_mount(self) -> None:
+        """Read the history meanwhile."""
+        threading.Thread(target=self._remember, name="history", daemon=True).start()
+
+    def on_presets_screen_remembered(self, message: Remembered) -> None:
+        """Show it."""
+        self._presets.did = message.did
+        self._draw_preview()
+
+    def _remember(self) -> None:
+        from schedtui.screens.known import remembered
+
+        did = remembered()
+        if did and self.is_running:
+            self.post_message(self.Remembered(did))
 
     def action_settings(self) -> None:
         """Open the settings of the policy that serves the preset."""

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import CpuPlace, MachineInfo, Scheduler
+from schedtui.backend.store import Outcome, Store
 from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.policies import AT_ONCE
 from schedtui.screens.presets import PresetChoices
 from tests.app.conftest import live, running, screen_text, until
+from tests.app.shelf import shelf
+from tests.recordings.pictures import Pictured
 
 LAB = MachineInfo(
     kind="lab",
@@ -122,3 +125,17 @@ reason = "It would be good."
     assert not entry.available
     assert "unwritten" in presets.preview("dream").plain
     assert presets.verb("dream") == ""
+
+
+async def test_what_a_preset_did_here_before_is_said_in_its_preview(home: Path) -> None:
+    Store().add_outcome(Outcome(policy="brisk", metric="wakeup_p99_us", before=9000, after=5000, machine="lab"))
+    app = Pictured("busy-4-eevdf", 3, live=True)
+    app.library = shelf(home)
+    try:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await app.played(pilot)
+            await pilot.press("p")
+            await until(pilot, lambda: "What it did here before" in screen_text(app))
+            assert "wake-up p99 −44 %" in screen_text(app)
+    finally:
+        app.close_machines()
