@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from schedtui.agent.budget import Budget
@@ -82,6 +83,10 @@ class Asking:
         self._listen(answered)
         self._record("answer", question=question.title, choice=choice, by=by)
         return answered
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """See bench.Person."""
+        return self._budget.waiting()
 
     def consent(self, needed: TrustLevel, question: Question) -> bool:
         """See bench.Person."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -153,6 +154,10 @@ class Person(Protocol):
         """
         ...
 
+    def waiting(self) -> AbstractContextManager[None]:
+        """While something else is waited for: that time is not the request's."""
+        ...
+
     def consent(self, needed: TrustLevel, question: Question) -> bool:
         """It may be tried, by trust or a setting (False), or because a person said so (True). Raises Stopped."""
         ...
@@ -179,6 +184,8 @@ class Bench:
         generated: Generated | None = None,
         library: Library | None = None,
     ) -> None:
+        self.began = time.time()
+        """Unix time."""
         self.request = request
         self.machine = machine
         self.info = info

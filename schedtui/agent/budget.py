@@ -1,6 +1,7 @@
 """What a request may cost, in money, time, calls and tokens, and stopping before that is passed.
 
-Time in which a person is waited for does not count. What a call costs is the mind's to say (``Usage``).
+Time in which a person, or another schedtui, is waited for does not count. What a call costs is the mind's to say
+(``Usage``).
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """Since the request began, without the time in which a person was waited for."""
+        """Since the request began, without the time in which somebody was waited for."""
         now = self._clock()
         waiting = now - self._waiting_since if self._waiting_since is not None else 0.0
         return now - self._began - self._waited_s - waiting
@@ -142,7 +143,7 @@ class Budget:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """While a person is asked."""
+        """While a person is asked, or another schedtui has its turn."""
         self._waiting_since = self._clock()
         try:
             yield

@@ -142,7 +142,8 @@ def _changed(bench: Bench, source: str) -> Result:
     policy = draft.write(new, bench.folder)
     settings = differing(policy, check_settings(policy, draft.kept_settings(policy, bench.subject.settings)))
     bench.subject = Subject(policy=policy, settings=settings, draft=new, checked=True)
-    stages, _ = static_stages(Path(policy.source), policy, stages_told(bench))
+    with stages_told(bench) as progress:
+        stages, _ = static_stages(Path(policy.source), policy, progress)
     verdict = worst(each.verdict for each in stages)
     text = decisive(tuple(finding for stage in stages for finding in stage.findings))
     if verdict == "fail":

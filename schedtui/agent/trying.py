@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -23,6 +23,8 @@ from schedtui.backend.errors import NotPermitted, SchedtuiError
 from schedtui.backend.model import Comparison, Deployment, Finding, Policy, Report, Stage
 
 KEEP_COUNTDOWN_S = 20.0
+WAITING = "waiting"
+"""How the stage begins in which the lab waits for another schedtui."""
 _MOST_FINDINGS = 4
 _DETAIL_LINES = 8
 
@@ -40,20 +42,51 @@ def prove(bench: Bench) -> Report:
     from schedtui.backend.verifier import proof
 
     subject = subject_of(bench)
-    proven = proof.prove(
-        subject.policy,
-        subject.settings,
-        kernel_id=bench.info.kernel_id,
-        kernel=bench.kernel,
-        quick=bench.request.quick,
-        progress=stages_told(bench),
-    )
+
+    def proven_now() -> proof.Proof:
+        with stages_told(bench) as progress:
+            return proof.prove(
+                subject.policy,
+                subject.settings,
+                kernel_id=bench.info.kernel_id,
+                kernel=bench.kernel,
+                quick=bench.request.quick,
+                progress=progress,
+            )
+
+    proven = proven_now()
+    if _deserves_another_look(proven.report, bench.began):
+        bench.person.tell(Progressed, text=f"{subject.policy.name} failed on a real kernel before: measured once more")
+        _measure_again(bench, subject)
+        proven = proven_now()
     bench.check_stop()
     bench.subject = replace(subject, report=proven.report, obj=proven.obj, checked=True)
     bench.person.tell(Proven, report=proven.report)
     if proven.obj and subject.draft is not None:
         _keep_draft(bench, proven.report)
     return proven.report
+
+
+def _deserves_another_look(report: Report, since: float) -> bool:
+    """Whether only a measurement speaks against it, made before ``since``: that of a busy computer must not last."""
+    failed = [each.name for each in report.stages if each.verdict == "fail"]
+    return failed == ["kernel"] and report.made_at < since
+
+
+def _measure_again(bench: Bench, subject: Subject) -> None:
+    """A new report in place of the one that is kept."""
+    from schedtui.backend.verifier.verify import verify
+
+    with stages_told(bench) as progress:
+        verify(
+            Path(subject.policy.source),
+            kernels=(bench.kernel,),
+            settings=subject.settings,
+            quick=bench.request.quick,
+            progress=progress,
+            policy=subject.policy,
+            again=True,
+        )
 
 
 def _keep_draft(bench: Bench, report: Report) -> None:
@@ -239,16 +272,25 @@ def first_error(stages: tuple[Stage, ...]) -> str:
     return f"{errors[0].rule}: {errors[0].meaning}" if errors else "It did not pass"
 
 
-def stages_told(bench: Bench) -> Callable[[str, float], None]:
-    """Stages of something long, each told once; ends it when the request is stopped."""
-    said = ""
+@contextlib.contextmanager
+def stages_told(bench: Bench) -> Iterator[Callable[[str, float], None]]:
+    """Stages of something long, each told once; ends it when the request is stopped.
 
-    def stage(text: str, _seconds: float) -> None:
-        nonlocal said
-        bench.check_stop()
-        head = text.partition(":")[0]
-        if head != said:
+    While another schedtui is waited for, the request's time stands still.
+    """
+    said = ""
+    with contextlib.ExitStack() as waiting:
+
+        def stage(text: str, _seconds: float) -> None:
+            nonlocal said
+            bench.check_stop()
+            head = text.partition(":")[0]
+            if head == said:
+                return
             said = head
+            waiting.close()
+            if head == WAITING:
+                waiting.enter_context(bench.person.waiting())
             bench.person.tell(Progressed, text=text)
 
-    return stage
+        yield stage
