@@ -279,7 +279,8 @@ def _failed(fault: Fault, choice: ModelChoice, tries: int) -> MindFailed:
         "BadRequestError": (f"{where} did not understand what {choice.model} was asked.", "Choose another model."),
     }
     message, remedy = plain.get(
-        fault.kind, (f"{_in_words(fault)}.{again}", "Try again later, or use the offline adviser: --offline.")
+        fault.kind,
+        (f"{_in_words(fault)}.{again}", "Try again later, or let the offline adviser answer: schedtui model off."),
     )
     return MindFailed(message, remedy, fault.message)
 

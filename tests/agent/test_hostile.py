@@ -32,8 +32,9 @@ from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.generated import Generated
 from schedtui.backend.machine import Machine
 from schedtui.backend.store import NoteRow, Store
-from tests.agent.server import Answer, Floods, ModelServer, Refuses, Says, Script, Sends, in_turn
-from tests.agent.wire import MODEL
+from tests.agent.server import Answer, Floods, ModelServer, Refuses, Says, Script, Sends, in_turn, serving
+from tests.agent.wire import MODEL, chosen
+from tests.cli.commands import schedtui
 from tests.conftest import DEFAULT, kernel_image, quiet, running_children, until
 
 WORKLOAD = {
@@ -281,3 +282,17 @@ def test_neither_secrets_nor_names_reach_the_server(
     assert story.trajectory is not None
     kept = story.trajectory.read_text()
     assert "hunter2" not in kept and "annabelle" not in kept
+
+
+@pytest.mark.slow
+def test_the_command_says_so_and_what_to_do_about_it() -> None:
+    recording = Path(__file__).parents[1] / "recordings" / "busy-4-eevdf.jsonl.gz"
+    with serving(in_turn(Refuses(500, "Traceback: oh no", NOW))) as server:
+        chosen(server)
+        ended = schedtui("ask", "my game stutters", "--machine", f"replay:{recording}", "--yes", "--json", timeout=120)
+    assert ended.code == 1
+    error = ended.spoken["error"]
+    assert "in trouble (500)" in error["message"] and "asked 4 times" in error["message"]
+    assert ended.spoken["deployment"] is None and Path(ended.spoken["trajectory"]).exists()
+    assert error["remedy"].endswith(": schedtui model off.")
+    assert schedtui("model", "off").code == 0
