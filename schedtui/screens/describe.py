@@ -59,7 +59,7 @@ _STEPS = (
 _LATCHED = "F12 was pressed, and nothing is loaded until you release it. Presets (p) asks for that."
 _ABOUT_OFFLINE = (
     "No language model works here: the offline adviser goes by rules, history and what it measures. "
-    "To choose a model: schedtui model set NAME"
+    "ctrl+o chooses a model instead."
 )
 LONGEST_WORDS = 300
 REDRAW_S = 0.25
@@ -87,6 +87,7 @@ class DescribeScreen(Live, Screen[None]):
         Binding("n", "anew", "Something else"),
         Binding("m", "app.machine", "Machine"),
         Binding("ctrl+c", "stop", "Stop it"),
+        Binding("ctrl+o", "app.model", "Model"),
     ]
 
     def __init__(
@@ -424,7 +425,7 @@ class DescribeScreen(Live, Screen[None]):
         if self.line.has_focus:
             if self._is_working:
                 return [("enter", "Tell it"), ("esc", "Back to the timeline")]
-            return [("enter", "Go"), ("↓", "An example"), ("esc", "Back")]
+            return [("enter", "Go"), ("↓", "An example"), ("^o", "Model"), ("esc", "Back")]
         has_report = asking is not None and asking.report is not None
         sent = [("x", "What was sent")] if asking is not None and asking.trajectory is not None else []
         if question is _STAY:

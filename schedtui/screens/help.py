@@ -16,8 +16,8 @@ from schedtui.widgets.footer import KeyBar
 
 KEYS = (
     ("F12", "Panic: the kernel's own scheduler, now. Works everywhere."),
-    ("p", "Presets: goals in plain words; preview one, apply it."),
-    ("d", "Describe: say in plain words what you do; get a scheduler for it, with the reason."),
+    ("p", "Presets: goals in plain words; preview one, try it, keep it when the numbers are good."),
+    ("d", "Describe: say in plain words what you do; one is chosen, proven, tried and measured."),
     ("l", "Library: every policy; search (/), set (t) and verify (v) one, read its source (s)."),
     ("h", "History: what was tried here, what it measured; read its story (o), apply it again."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
