@@ -51,6 +51,8 @@ _SLOWEST = 3.0
 LEAST_SLICES = 20
 """Of a turn, as far as that takes no more than _SLOWEST times as long as the turn should."""
 _READ_BACK_S = 5.0
+_PATIENCE = 20
+"""Slices in which the helper should have seen the end of the candidate, taken it out, and know its cause."""
 _CALM_SLICES = 5
 _STEADY = 0.35
 """The load is steady when what happens in half a second strays by less, as a share of its mean."""
@@ -124,9 +126,9 @@ class Guard:
     def _gone(self, now: Scheduler) -> str:
         policy = self._candidate.policy
         if now.latched:
-            return f"Panic was pressed: {now.name} runs."
-        if now.sched_ext != "enabled":
-            return f"{policy} does not run any more: the kernel ended it, or somebody else did. {now.name} runs."
+            return "Panic was pressed."
+        if now.sched_ext != "enabled":  # whoever goes is still named while it goes, so nobody is named here
+            return f"{policy} does not run any more: the kernel ended it, or somebody else did."
         if (now.owner, now.digest) != ("schedtui", self._candidate.digest):
             return f"Another scheduler, {now.name}, took the place of {policy}."
         return ""
@@ -300,11 +302,11 @@ class _Run:
         return self._last
 
     def _last_words(self) -> str:
-        """How the candidate came to its end, when it did: the helper asks the kernel five times a second."""
+        """How the candidate came to its end, when it did; the helper asks the kernel five times a second."""
         now = self._last.scheduler
         if now.sched_ext == "enabled" or now.latched:
             return ""
-        for _ in range(5):
+        for _ in range(_PATIENCE):
             try:
                 self._machine.renew()
             except LeaseEnded as error:

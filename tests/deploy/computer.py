@@ -75,6 +75,8 @@ class Computer:
         return iter(())
 
     def scheduler(self) -> Scheduler:
+        if self._running.sched_ext == "disabling":
+            self._running = replace(EEVDF, enable_seq=self._running.enable_seq)
         return self._running
 
     def sample(self) -> Sample:
@@ -131,6 +133,10 @@ class Computer:
         self.last_words = last_words
         self.lease_s = None
         self._running = replace(EEVDF, enable_seq=self._running.enable_seq, latched=self._running.latched)
+
+    def leave(self) -> None:
+        """The kernel is taking the scheduler out, and its own runs after the next look."""
+        self._running = replace(self._running, sched_ext="disabling")
 
     def reject(self, tasks: int) -> None:
         """The scheduler refuses some tasks."""

@@ -101,6 +101,12 @@ def test_what_must_not_be_ends_it_at_once_and_says_why(
     assert desk.computer.scheduler().policy != "fifo"
 
 
+def test_whoever_still_goes_is_not_said_to_run(desk: Desk) -> None:
+    desk.computer.script[5] = desk.computer.leave
+    reverted = tried(desk, seconds=30)
+    assert reverted.reason == "fifo does not run any more: the kernel ended it, or somebody else did. EEVDF runs."
+
+
 def test_a_wait_that_was_there_before_is_not_the_candidates(desk: Desk) -> None:
     desk.computer.longest_wait_ms = 1500.0
     assert tried(desk, seconds=0.1).state == "canary"

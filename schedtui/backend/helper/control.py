@@ -101,7 +101,7 @@ class SchedulerControl:
                 raise
             self._enable_seq = read_scheduler().enable_seq
             self._digest, self._settings = hashlib.sha256(obj).hexdigest(), settings
-            self._lease_s, self._renewed = lease_s, time.monotonic()
+            self._renewed, self._lease_s = time.monotonic(), lease_s
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
@@ -116,14 +116,21 @@ class SchedulerControl:
     def renew(self, lease_s: float | None = None) -> None:
         """A sign of life of whoever watches, which also sets the lease's length when that is given.
 
-        Waits for nothing. Raises LeaseEnded when nothing of ours runs, or what runs has no lease.
+        Waits for nothing: while something is loaded or goes, neither is true yet, and the next renewal tells.
+        Raises LeaseEnded when nothing of ours runs, or what runs has no lease.
         """
         _check_lease(lease_s)
-        if self._loaded is None or self._lease_s is None:
-            raise LeaseEnded(f"{self._ended}.", f"{self.scheduler().name} runs.")
-        self._renewed = time.monotonic()
-        if lease_s is not None:
-            self._lease_s = lease_s
+        if not self._turn.acquire(blocking=False):
+            self._renewed = time.monotonic()
+            return
+        try:
+            if self._loaded is None or self._lease_s is None:
+                raise LeaseEnded(f"{self._ended}.", f"{self.scheduler().name} runs.")
+            self._renewed = time.monotonic()
+            if lease_s is not None:
+                self._lease_s = lease_s
+        finally:
+            self._turn.release()
 
     def keep(self) -> Scheduler:
         """What runs under a lease stays. Raises LeaseEnded when nothing of ours runs."""
@@ -135,15 +142,13 @@ class SchedulerControl:
 
     def watch_lease(self) -> None:
         """When a lease has run out, give the machine back to the kernel and say so. Cheap when it has not."""
-        lease_s = self._lease_s
-        silent_s = time.monotonic() - self._renewed
-        if lease_s is not None and silent_s > lease_s:
-            self._end_lease(f"whoever watched it was silent for {silent_s:.1f} s")
+        if self._silence():
+            self._end_lease(self._silence)
 
     def client_gone(self) -> None:
         """Whoever watches can renew nothing any more."""
         if self._lease_s is not None:
-            self._end_lease("whoever watched it went away")
+            self._end_lease(lambda: "whoever watched it went away")
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Change tunables of what we run, without loading it again.
@@ -229,11 +234,19 @@ class SchedulerControl:
                 "Open the presets and press enter on one: it asks, and releases it.",
             )
 
-    def _end_lease(self, why: str) -> None:
+    def _silence(self) -> str:
+        """Why the lease has run out; empty while it has not."""
+        lease_s, silent_s = self._lease_s, time.monotonic() - self._renewed
+        over = lease_s is not None and silent_s > lease_s
+        return f"whoever watched it was silent for {silent_s:.1f} s" if over else ""
+
+    def _end_lease(self, reason: Callable[[], str]) -> None:
+        """Give the machine back, if there is still a reason once it is our turn."""
         if not self._turn.acquire(blocking=False):
             return  # it is being replaced or taken away; the watch asks again
         try:
-            if self._lease_s is None:
+            why = reason() if self._lease_s is not None else ""
+            if not why:
                 return
             name = self._policy
             if self._release():
