@@ -1,6 +1,6 @@
 """Models and servers that do what they must not: nothing changes on the machine, and the person is told why.
 
-Real HTTP, litellm, the whole engine, and one guest for all of them; that nothing changed is read from its kernel.
+Real HTTP, litellm, the whole engine, one guest for whatever calls tools; that nothing changed, the kernel itself says.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def guest() -> Iterator[Place]:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host() -> Iterator[Place]:
     """This computer: what runs on it has command lines."""
     with contextlib.closing(HostMachine()) as machine, contextlib.closing(Place(machine)) as found:
@@ -142,7 +142,7 @@ NOW = {"retry-after": "0"}
 CHUNK = b'data: {"id": "one", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, '
 
 
-@pytest.mark.lab
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -151,6 +151,19 @@ CHUNK = b'data: {"id": "one", "object": "chat.completion.chunk", "created": 1, "
         pytest.param(Refuses(429, "slow down", NOW), "wants fewer questions", id="too-many-questions"),
         pytest.param(Refuses(500, "oh no", NOW), "in trouble (500)", id="a-server-in-trouble"),
         pytest.param(Floods(10_000_000), "did not end", id="ten-megabytes"),
+    ],
+)
+def test_a_server_in_trouble_changes_nothing_and_is_explained(host: Place, answer: Answer, words: str) -> None:
+    story = host.ask(in_turn(answer))
+    host.untouched(story)
+    assert words in story.text and story.remedy
+    assert len(host.server.requests) <= 4
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
         pytest.param(
             Says(calls=(("submit_workload", '{"sentence": "A game'),)), "did not manage to say", id="half-a-call"
         ),
@@ -181,6 +194,8 @@ def test_what_was_not_verified_is_not_tried_however_often_it_is_asked_for(guest:
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_model_that_is_not_trusted_yet_asks_and_no_means_no(guest: Place) -> None:
     proves, tries = Says(calls=(("verify", {}),)), Says(calls=(("canary", {}),))
     story = guest.ask(in_turn(OBSERVED, PLANNED, proves, tries), consent="ask", says="no")
