@@ -104,7 +104,6 @@ class Control:
         for each in live if desk else ():
             assert desk is not None
             desk.deployer.revert(each, reason, by="person")
-            self._distrust(each)
         return self.machine.unload()
 
     @property
@@ -256,14 +255,6 @@ class Control:
             self._desk.deployer, deployment, ask=lambda kept, text: self._tell(news.BreakerAsks(kept, text))
         )
         self._breaker.start()
-
-    def _distrust(self, deployment: Deployment) -> None:
-        """What a person takes back speaks against whoever chose it."""
-        from schedtui.agent.trust import PERSON, Trust, TrustLevel
-
-        if deployment.state == "kept" and deployment.asked_by != PERSON:
-            with contextlib.suppress(SchedtuiError):
-                Trust(deployment.asked_by).note(TrustLevel.LIBRARY, "reverted", asked=False)
 
     def _spawn(self, work: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=work, name=name, daemon=True)

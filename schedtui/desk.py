@@ -5,6 +5,7 @@ Whose mind works on it is agent/minds.py's.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from schedtui.agent.budget import Limits
 from schedtui.agent.engine import Consent, Engine
 from schedtui.agent.events import Listen
 from schedtui.agent.mind import Mind
-from schedtui.agent.trust import Trust
+from schedtui.agent.trust import PERSON, Trust, TrustLevel
 from schedtui.backend.audit import Audit
 from schedtui.backend.deploy import Deployer
+from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Deployment, MachineInfo
 from schedtui.backend.store import Store
@@ -44,7 +46,7 @@ class Desk:
         self.store = Store()
         self.audit = Audit(store=self.store)
         self.watch = Watch()
-        self.deployer = Deployer(machine, self.store, self.audit, listen)
+        self.deployer = Deployer(machine, self.store, self.audit, listen, regret=_distrust)
 
     def engine(self, mind: Mind, listen: Listen, *, consent: Consent = "ask", limits: Limits | None = None) -> Engine:
         """An engine for one request after the other. ``consent``: who answers its questions."""
@@ -62,6 +64,13 @@ class Desk:
             kernel=self.kernel,
             audit=self.audit,
         )
+
+
+def _distrust(deployment: Deployment) -> None:
+    """What is taken back after all speaks against whoever chose it."""
+    if deployment.asked_by != PERSON:
+        with contextlib.suppress(SchedtuiError):
+            Trust(deployment.asked_by).note(TrustLevel.LIBRARY, "reverted", asked=False)
 
 
 def let_go(mind: Mind) -> None:

@@ -28,6 +28,7 @@ PAST = 60
 _KEPT = 3 * PAST
 _LEAST_WAKE_UPS = 20
 """Of fewer in a second, a percentile says nothing."""
+_BREAKER = "circuit breaker"
 _SAME_LOAD = 1.5
 """The load is the same while it changed by less than so many times."""
 
@@ -83,7 +84,9 @@ class Breaker:
             self._guard, self._last = self._guard or Guard(self._candidate, sample), sample
             return True
         if fault := self._guard.fault(sample):
-            self._revert(fault)
+            now = sample.scheduler
+            replaced = now.sched_ext == "enabled" and now.digest != self._candidate.digest
+            self._revert(fault, by="schedtui" if replaced else _BREAKER)
             return False
         before, self._last = self._last, sample
         if second := second_of(before, sample, self._metric):
@@ -120,12 +123,15 @@ class Breaker:
                 if not self.step(self._machine.sample()):
                     return
             except SchedtuiError as error:
-                self._revert(error.message)
+                self._revert(error.message, by="schedtui")
                 return
 
-    def _revert(self, reason: str) -> None:
+    def _revert(self, reason: str, *, by: str = _BREAKER) -> None:
+        """``by`` the breaker: a fault of what was kept. By schedtui: something else ended it."""
+        if self._over.is_set():  # it was stopped meanwhile, and its end is somebody else's
+            return
         with contextlib.suppress(SchedtuiError):  # the store cannot be written: the machine is given back all the same
-            self._deployer.revert(self._deployment, reason, by="circuit breaker")
+            self._deployer.revert(self._deployment, reason, by=by)
 
 
 def second_of(before: Sample, after: Sample, metric: Metric) -> Second | None:

@@ -197,8 +197,9 @@ class Recorder(Protocol):
 class Deployer:
     """Takes deployments through their states, on one machine. Its methods may be called from any thread.
 
-    ``listen`` gets every deployment that changed its state, in the thread that changed it. What cannot be written down
-    is not begun: each method raises BadFile when the store cannot be used.
+    ``listen`` gets every deployment that changed its state, in the thread that changed it; ``regret`` what was kept and
+    then taken back by a person, or by the circuit breaker. What cannot be written down is not begun: each method raises
+    BadFile when the store cannot be used.
     """
 
     def __init__(
@@ -207,11 +208,13 @@ class Deployer:
         store: Store,
         audit: Recorder | None = None,
         listen: Callable[[Deployment], None] = lambda _: None,
+        regret: Callable[[Deployment], None] = lambda _: None,
     ) -> None:
         self.machine = machine
         self._store = store
         self._audit = audit
         self._listen = listen
+        self._regret = regret
         self._turn = threading.RLock()
         self._known: dict[int, Deployment] = {}
         self._objects: dict[int, bytes] = {}
@@ -458,6 +461,8 @@ class Deployer:
                     self._known[moved.id] = current
                 raise
         self._tell(moved, by or current.asked_by)
+        if (current.state, state) == ("kept", "reverted") and by in _REGRETTING:
+            self._regret(moved)
         return moved
 
     def _tell(self, deployment: Deployment, by: str) -> None:
@@ -531,6 +536,7 @@ class _Hold:
                 self._deployer.revert(self._deployment, why)
 
 
+_REGRETTING = ("person", "circuit breaker")
 _CUT_SHORT: dict[DeploymentState, str] = {
     "proposed": "schedtui was ended before it was checked",
     "verified": "schedtui was ended before it was tried",

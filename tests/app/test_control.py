@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from textual.message import Message
 
 from schedtui import messages as news
+from schedtui.agent.trust import Standing, TrustFile, TrustLevel
+from schedtui.backend import breaker
 from schedtui.backend.deploy import Proposal
 from schedtui.backend.model import Deployment, Metric
 from schedtui.backend.store import Store
@@ -97,12 +99,40 @@ def test_what_a_panic_takes_away_is_seen_to_be_gone(commanded: Commanded) -> Non
     assert "Panic was pressed" in Store().deployments()[0].reason
 
 
-def test_a_mind_whose_choice_is_taken_back_is_trusted_less(commanded: Commanded) -> None:
-    from schedtui.agent.trust import Standing, TrustFile, TrustLevel
-
+def trusted() -> None:
+    """A model that may choose from the library."""
     with TrustFile().changing() as minds:
         minds["some/model"] = Standing(kept={"tune": 3, "library": 3})
     assert TrustFile().standing("some/model").level == TrustLevel.LIBRARY
+
+
+def test_a_mind_whose_choice_is_taken_back_is_trusted_less_once(commanded: Commanded) -> None:
+    trusted()
     commanded.control.deployer().keep(commanded.measured("some/model"))
     commanded.control.take_back()
     assert TrustFile().standing("some/model").level == TrustLevel.TUNE
+    assert TrustFile().standing("some/model").reverts == 1
+
+
+def test_a_mind_whose_choice_the_circuit_breaker_takes_away_is_trusted_less(
+    commanded: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted()
+    monkeypatch.setattr(breaker, "INTERVAL_S", 0.05)
+    commanded.control.deployer().keep(commanded.measured("some/model"))
+    time.sleep(0.3)
+    commanded.computer.reject(3)
+    until(lambda: commanded.states()[-1] == "reverted")
+    until(lambda: TrustFile().standing("some/model").level == TrustLevel.TUNE)
+
+
+def test_a_mind_whose_choice_makes_room_for_another_is_not_blamed(
+    commanded: Commanded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted()
+    monkeypatch.setattr(breaker, "INTERVAL_S", 0.05)
+    commanded.control.deployer().keep(commanded.measured("some/model"))
+    time.sleep(0.3)
+    commanded.computer.put("scx_other", "", {}, owner="another program")
+    until(lambda: commanded.states()[-1] == "reverted")
+    assert TrustFile().standing("some/model").level == TrustLevel.LIBRARY
