@@ -158,10 +158,16 @@ def _plan(facts: PlanFacts, chance: random.Random) -> _Said:
         settings=best.arm.settings,
         reason=_why(best, held, facts["outcomes"])[:_LONGEST],
         expected=advice.expected(workload.metric, facts["summary"])[:_LONGEST],
-        risk=f"Not good for: {against[0]}"[:_LONGEST] if against else "",
+        risk=_risk(against[0])[:_LONGEST] if against else "",
         fallback=second.arm.policy if second else "",
     )
     return plan.reason, [("submit_plan", plan)]
+
+
+def _risk(against: str) -> str:
+    """What a policy is not for, as a sentence; the library's lines begin in upper case and end without a full stop."""
+    begins = against[:1].lower() if against[1:2].islower() else against[:1]
+    return f"It does not suit {begins}{against[1:].rstrip('.')}."
 
 
 def _no_more(last: Tried) -> _Said:

@@ -200,6 +200,11 @@ def test_without_history_the_first_of_the_preset_that_can_be_loaded_is_taken() -
     assert "Nothing was measured on this computer yet" in given["reason"]
 
 
+def test_the_risk_is_a_sentence() -> None:
+    given = planned("my desktop is laggy", "desktop", HOGS)
+    assert given["risk"] == "It does not suit pure computation, where every interruption is a loss."
+
+
 def test_the_same_words_get_another_plan_over_another_machine() -> None:
     hogs, forks = (planned("my desktop is laggy", "desktop", seen) for seen in (HOGS, FORKS))
     assert hogs["policy"] == "interactive"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from textual.message import Message
 
 from schedtui import messages as news
+from schedtui.agent.bench import Request
+from schedtui.agent.events import Answered
 from schedtui.agent.trust import Standing, TrustFile, TrustLevel
 from schedtui.backend import breaker
 from schedtui.backend.deploy import Proposal
 from schedtui.backend.model import Deployment, Metric
+from schedtui.backend.replay import ReplayMachine
 from schedtui.backend.store import Store
+from schedtui.config import remember_table
 from schedtui.control import Control
 from tests.conftest import quiet
 from tests.deploy.computer import OBJECT, Computer
@@ -24,6 +29,7 @@ from tests.deploy.conftest import POLICY, _hurried, report
 pytestmark = pytest.mark.slow
 METRIC = Metric(name="wakeup_p99_us")
 PATIENCE_S = 20.0
+RECORDING = Path(__file__).parents[1] / "recordings" / "busy-4-eevdf.jsonl.gz"
 __all__ = ["_hurried"]
 
 
@@ -136,3 +142,22 @@ def test_a_mind_whose_choice_makes_room_for_another_is_not_blamed(
     commanded.computer.put("scx_other", "", {}, owner="another program")
     until(lambda: commanded.states()[-1] == "reverted")
     assert TrustFile().standing("some/model").level == TrustLevel.LIBRARY
+
+
+def test_who_wants_never_to_be_asked_is_not_asked_by_a_request_either() -> None:
+    remember_table("trust", {"automatic": True})
+    machine, told = ReplayMachine(RECORDING, speed=20), list[Message]()
+    control = Control(machine, machine.open(quiet), told.append)
+    thread = threading.Thread(target=lambda: [control.see(frame) for frame in machine.frames(0.5)], daemon=True)
+    thread.start()
+    try:
+        control.ask(Request(words="what is the weather like"))
+        until(lambda: any(isinstance(each, news.AskingEnded) for each in told))
+        (ended,) = [each for each in told if isinstance(each, news.AskingEnded)]
+        assert ended.story is not None and ended.story.state == "unknown"
+        answers = [each.event for each in told if isinstance(each, news.AskingTold)]
+        assert [each.by for each in answers if isinstance(each, Answered)] == ["setting"]
+    finally:
+        control.close()
+        machine.close()
+        thread.join(10)
