@@ -68,7 +68,8 @@ def carries_a_load(machine: LabMachine, name: str, frame_count: int) -> None:
     seen = [next(frames) for _ in range(frame_count)]
 
     last = seen[-1]
-    assert {frame.scheduler.sched_ext for frame in seen[2:]} == {"enabled"}, [frame.events for frame in seen]
+    told = [event.text for frame in seen for event in frame.events]
+    assert {frame.scheduler.sched_ext for frame in seen[2:]} == {"enabled"}, told
     assert last.scheduler.name.startswith(running.name)
     assert last.scheduler.statistics and any(last.scheduler.statistics.values())
     metrics = {status.kind: status.metrics for status in last.workloads}
