@@ -233,7 +233,7 @@ def test_a_program_that_was_named_and_runs_may_come_first() -> None:
     workload = replace(facts["workload"], metric=Metric(name="wakeup_p99_us", focus=("factorio",)))
     ((_, given),) = said("plan", {**facts, "workload": workload})
     assert given["policy"] == "interactive"
-    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested")
+    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested", time=1.0)
     ((_, given),) = said("plan", {**facts, "workload": workload, "outcomes": (poor,) * 12})
     assert given["policy"] == "focus"
     assert given["settings"]["focus_name"] == "factorio"
@@ -241,7 +241,13 @@ def test_a_program_that_was_named_and_runs_may_come_first() -> None:
 
 def test_what_was_measured_better_before_is_planned_and_what_it_did_is_said() -> None:
     better = Outcome(
-        policy="shortest-first", metric="wakeup_p99_us", before=9000, after=3000, how="tested", workload="server"
+        policy="shortest-first",
+        metric="wakeup_p99_us",
+        before=9000,
+        after=3000,
+        how="tested",
+        workload="server",
+        time=1.0,
     )
     worse = replace(better, policy="interactive", after=20_000)
     given = planned("my api is slow", "server", CALM, outcomes=(better,) * 6 + (worse,) * 6)
@@ -266,7 +272,7 @@ def test_the_same_facts_get_the_same_plan_every_time() -> None:
 
 def test_what_cannot_be_loaded_is_never_planned() -> None:
     found = Match(policy="scx_lavd", score=5.0, why="Made for games", can_load=False)
-    history = (Outcome(policy="scx_lavd", metric="wakeup_p99_us", before=9000, after=90, how="tested"),) * 20
+    history = (Outcome(policy="scx_lavd", metric="wakeup_p99_us", before=9000, after=90, how="tested", time=1.0),) * 20
     facts = planning("my game stutters", "gaming", CALM, matches=(found,), outcomes=history)
     facts["choices"] = LIBRARY.presets["gaming"].choices
     for seed in range(30):
@@ -276,7 +282,7 @@ def test_what_cannot_be_loaded_is_never_planned() -> None:
 
 
 def test_a_policy_that_must_be_told_whom_to_favour_is_no_choice_without_a_name() -> None:
-    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested")
+    poor = Outcome(policy="interactive", metric="wakeup_p99_us", before=9000, after=18_000, how="tested", time=1.0)
     for seed in range(20):
         facts = planning("my game stutters", "gaming", CALM, outcomes=(poor,) * 20)
         ((_, given),) = said("plan", facts, OfflineAdviser(seed))
