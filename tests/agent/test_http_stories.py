@@ -140,7 +140,6 @@ def create(heard: Heard) -> list[Call]:
             reason=why[:300],
             expected="As much work, and fewer switches.",
             change=f"As {near} does: long turns in one queue, and a task stays on a CPU that is warm for it.",
-            fallback=near,
         )
     ]
 
@@ -232,7 +231,6 @@ def modify(heard: Heard) -> list[Call]:
             reason="The person asked for a change to it.",
             expected="Shorter waits.",
             change=f"Let {shown[2]} begin at a little more than {shown[3]}.",
-            fallback=shown[1],
         )
     ]
 

@@ -31,7 +31,7 @@ class HelperClient:
         self._ids = itertools.count(1)
         self._waiting: dict[int, Future[Reply]] = {}
         self._lock = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.RLock()
         self._torn = False
         """The last message was cut short: the next one begins with the end of its line."""
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_LIMIT_S, 0))
@@ -105,16 +105,17 @@ class HelperClient:
     def _send(self, request: Request, timeout_s: float) -> None:
         """Raises TimeoutError when the helper does not take it, or another message before it, in time."""
         line = protocol.encode(request)
-        if not self._write_lock.acquire(timeout=timeout_s):
-            raise TimeoutError
-        try:
-            self._link.sendall(b"\n" + line if self._torn else line)
+        try:  # a signal may raise anywhere in here: neither half a line nor the lock must stay behind
+            if not self._write_lock.acquire(timeout=timeout_s):
+                raise TimeoutError
+            torn, self._torn = self._torn, True
+            self._link.sendall(b"\n" + line if torn else line)
             self._torn = False
         except BlockingIOError as error:
-            self._torn = True
             raise TimeoutError from error
         finally:
-            self._write_lock.release()
+            with contextlib.suppress(RuntimeError):  # it was not acquired
+                self._write_lock.release()
 
     def _read(self) -> None:
         pending = bytearray()
