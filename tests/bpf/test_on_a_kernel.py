@@ -111,6 +111,8 @@ def test_the_length_of_a_job_is_learned_by_its_name(lab: LabMachine) -> None:
     assert output_of(lab, SHORT_AND_LONG).split()[-1] == "short"
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["fair", "interactive"])
 def test_the_lowest_weight_still_runs_when_the_highest_comes_later(lab: LabMachine, name: str) -> None:
     apply(lab, resolve(load_library(), name, {}), quiet)

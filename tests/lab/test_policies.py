@@ -39,6 +39,8 @@ for read in [burn(0, 0), burn(0, 10), burn(1, 0)]:
 """
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_loads_carries_a_load_and_unloads(each_kernel: LabMachine, name: str) -> None:
     carries_a_load(each_kernel, name, frame_count=8)
