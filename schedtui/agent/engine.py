@@ -44,10 +44,11 @@ from schedtui.agent.trust import Outcome as TrustOutcome
 from schedtui.agent.trust import Trust
 from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError, UnknownName
+from schedtui.backend.history import outcome_of
 from schedtui.backend.library.catalogue import CLASSES
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
-from schedtui.backend.store import Outcome, Store
+from schedtui.backend.store import Store
 from schedtui.faults import unexpected
 
 if TYPE_CHECKING:
@@ -470,29 +471,9 @@ class Engine:
 
     def _keep_outcome(self, deployment: Deployment) -> None:
         """What was measured, for the next time."""
-        compared = deployment.comparison
-        if compared is None or compared.before is None or compared.after is None:
-            return
-        self._store.add_outcome(
-            Outcome(
-                policy=deployment.policy,
-                metric=compared.metric.name,
-                before=compared.before,
-                after=compared.after,
-                better=compared.metric.better,
-                low_percent=compared.low_percent,
-                high_percent=compared.high_percent,
-                how="tested",
-                settings=deployment.settings,
-                machine=deployment.machine,
-                kernel=deployment.kernel,
-                cpus=len(self._info.cpus),
-                workload=self._workload().class_id,
-                seconds=compared.seconds,
-                request=deployment.request,
-                deployment=deployment.id,
-            )
-        )
+        outcome = outcome_of(deployment, cpus=len(self._info.cpus), workload=self._workload().class_id)
+        if outcome is not None:
+            self._store.add_outcome(outcome)
 
     def _learn(self) -> None:
         """A mind that fails here takes nothing away from what was reached."""
