@@ -324,6 +324,7 @@ class Trial:
         lines = [each.rstrip() for each in self._qemu.console.splitlines() if each.strip()]
         lines = [each for each in lines if not each.startswith(stress.MARK)]
         words = next((each for each in reversed(lines) if "Kernel panic" in each), "")
+        last = lines[-_CONSOLE_LINES:]
         what = "crashed" if words else "hung"
         said = f" It said: {words.split('] ')[-1]}." if words else ""
         ended = f"It came to no end in {self._limit_s:g} s." if self._hung else error.message
@@ -333,7 +334,7 @@ class Trial:
             place=TESTS.get(self._test(), "while it was loaded"),
             meaning=f"The kernel in the lab {what} under this policy. A computer would have stopped.{said}",
             remedy="Look at what the policy does in this test; nothing of the lab's machine is left.",
-            details="\n".join([ended, *lines[-_CONSOLE_LINES:]]),
+            details="\n".join([ended, *([words] if words not in last else []), *last]),
         )
 
 
