@@ -230,7 +230,7 @@ class Walker:
         flow = self._flow(program)
         frame = _Frame(program, flow, chain, times)
         arrived: dict[int, _States] = {0: {}}
-        changed: set[tuple[int, Key]] = set()
+        changed: dict[int, dict[Key, None]] = {}
         heap: list[tuple[int, int]] = []
         ends: _States = {}
 
@@ -242,17 +242,17 @@ class Walker:
                 there[key] = state
             elif not there[key].meet(state, program.name, block):
                 return
-            if (block, key) not in changed:
-                changed.add((block, key))
+            waiting = changed.setdefault(block, {})
+            if not waiting:
                 heapq.heappush(heap, (flow.order[block], block))
+            waiting[key] = None
 
         for key, state in entry.items():
             state.regs[10] = Stack(len(chain), 0)
             arrive(0, key, state)
         while heap:
             _, block = heapq.heappop(heap)
-            for key in [key for there, key in changed if there == block]:
-                changed.discard((block, key))
+            for key in changed.pop(block):
                 for to, new_key, state in self._run_block(frame, block, key, arrived[block][key].copy()):
                     if to is not None:
                         arrive(to, new_key, state)
