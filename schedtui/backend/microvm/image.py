@@ -29,7 +29,8 @@ SITE = "/schedtui"
 PROBE = f"{SITE}/wakeup_latency.bpf.o"
 
 _INSTALL_LDD = "Debian, Ubuntu: the package libc-bin · Fedora: glibc-common · Arch: glibc"
-_PYTHON = Path(sys.executable).resolve()
+PYTHON = Path(sys.executable).resolve()
+"""This interpreter; a guest has it at the same place."""
 _SKIPPED_FOLDERS = frozenset(
     {
         "__phello__",
@@ -50,7 +51,7 @@ _SKIPPED_FOLDERS = frozenset(
 )
 _FOLDERS = ("bin", "dev", "proc", "root", "run", "sys", "tmp", "usr/bin")
 
-_INIT = f"""#!{_PYTHON} -ISu
+_INIT = f"""#!{PYTHON} -ISu
 import sys
 sys.path.insert(0, "{SITE}")
 from schedtui.backend.helper.guest import main
@@ -84,22 +85,32 @@ def plan_image(probe_object: bytes) -> ImagePlan:
 
     Raises MissingTool when libbpf is not installed.
     """
-    copied: dict[str, Path] = {str(_PYTHON): _PYTHON}
-    for each in _standard_library():
-        copied[str(each)] = each
+    base = plan_base()
+    copied = dict(base.copied)
     for each in _package(Path(str(msgspec.__file__)).parent):
         copied[f"{SITE}/msgspec/{each.relative_to(Path(str(msgspec.__file__)).parent)}"] = each
     package = Path(__file__).resolve().parents[2]
     for each in _our_modules(package):
         copied[f"{SITE}/schedtui/{each.relative_to(package)}"] = each
+    made = {"/init": _INIT.encode(), PROBE: probe_object}
+    return ImagePlan(copied, made, base.links)
+
+
+def plan_base() -> ImagePlan:
+    """List what any guest holds: this interpreter, its standard library, libbpf and a shell; it has no /init yet.
+
+    Raises MissingTool when libbpf is not installed.
+    """
+    copied: dict[str, Path] = {str(PYTHON): PYTHON}
+    for each in _standard_library():
+        copied[str(each)] = each
     libbpf = library_path("libbpf.so.1")
     copied[str(libbpf)] = libbpf
-    links = {"/bin/python3": str(_PYTHON), "/usr/bin/env": "/bin/busybox"}
+    links = {"/bin/python3": str(PYTHON), "/usr/bin/env": "/bin/busybox"}
     if busybox := find_busybox():
         copied["/bin/busybox"] = busybox
         links |= {f"/bin/{applet}": "busybox" for applet in _applets(busybox)}
-    made = {"/init": _INIT.encode(), PROBE: probe_object}
-    return ImagePlan(copied, made, links)
+    return ImagePlan(copied, {}, links)
 
 
 def find_busybox() -> Path | None:
@@ -146,7 +157,7 @@ def write_image(plan: ImagePlan, archive: BinaryIO) -> None:
     for folder in sorted(folders):
         _entry(archive, folder, stat.S_IFDIR | 0o755, b"")
     for target, source in sorted(copied.items()):
-        executable = target == str(_PYTHON) or os.access(source, os.X_OK)
+        executable = target == str(PYTHON) or os.access(source, os.X_OK)
         _entry(archive, target, stat.S_IFREG | (0o755 if executable else 0o644), source.read_bytes())
     for target, data in sorted(plan.made.items()):
         _entry(archive, target, stat.S_IFREG | (0o755 if target == "/init" else 0o644), data)
@@ -190,7 +201,7 @@ def _our_modules(package: Path) -> Iterator[Path]:
 
 
 def _is_elf_name(path: Path) -> bool:
-    return path == _PYTHON or ".so" in path.name
+    return path == PYTHON or ".so" in path.name
 
 
 def _needed_libraries(binaries: Iterable[Path]) -> list[Path]:

@@ -39,6 +39,8 @@ class GuestConfig:
     """'kvm' or 'tcg'."""
     sockets: int = 1
     """Packages that the CPUs are spread over; each has a last-level cache of its own."""
+    ports: tuple[str, ...] = ()
+    """Names of further virtio ports, beside the helper's."""
 
     def arguments(self) -> list[str]:
         """QEMU's command line but for the three sockets and an incoming snapshot."""
@@ -105,7 +107,10 @@ _spawn = Spawner()
 
 
 class Qemu:
-    """A running QEMU. ``agent`` is our end of the guest's virtio port; ``quit`` always ends the process."""
+    """A running QEMU. ``agent`` is our end of the guest's virtio port; ``quit`` always ends the process.
+
+    ``ports`` holds our ends of the further ports that its config names.
+    """
 
     def __init__(self, config: GuestConfig, incoming: Path | None = None) -> None:
         setpriv = shutil.which("setpriv")
@@ -116,6 +121,13 @@ class Qemu:
         self._console = bytearray()
         pairs = [socket.socketpair() for _ in range(4)]
         (monitor, monitor_far), (console, console_far), (agent, agent_far), (serial, serial_far) = pairs
+        self.ports: dict[str, socket.socket] = {}
+        further: list[str] = []
+        for name in config.ports:
+            pairs.append(socket.socketpair())
+            self.ports[name], port_far = pairs[-1]
+            further += ["-chardev", f"socket,id=port-{name},fd={port_far.fileno()}"]
+            further += ["-device", f"virtserialport,chardev=port-{name},name={name}"]
         command = [
             *(setpriv, "--pdeathsig", "KILL", "--", str(config.qemu)),
             *config.arguments(),
@@ -124,6 +136,7 @@ class Qemu:
             *("-chardev", f"socket,id=line,fd={serial_far.fileno()}", "-serial", "chardev:line"),
             *("-chardev", f"socket,id=agent,fd={agent_far.fileno()}"),
             *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=schedtui"),
+            *further,
             *(("-incoming", f"file:{incoming}") if incoming else ()),
         ]
         far = tuple(pair[1] for pair in pairs)
@@ -207,7 +220,7 @@ class Qemu:
             self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
-        for each in (self.agent, self.serial, self._console_socket, self._monitor_socket):
+        for each in (self.agent, self.serial, self._console_socket, self._monitor_socket, *self.ports.values()):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()

@@ -54,6 +54,8 @@ class Shape:
     memory_mib: int
     plan: ImagePlan
     sockets: int = 1
+    ports: tuple[str, ...] = ()
+    """See GuestConfig."""
 
 
 class Snapshots:
@@ -242,7 +244,14 @@ def _without_sched_ext(kernel: Path) -> KernelUnsuitable:
 
 def _config(shape: Shape, initrd: Path, accelerator: str) -> GuestConfig:
     return GuestConfig(
-        shape.qemu, shape.kernel, initrd, shape.cpus, shape.memory_mib, accelerator, sockets=shape.sockets
+        shape.qemu,
+        shape.kernel,
+        initrd,
+        shape.cpus,
+        shape.memory_mib,
+        accelerator,
+        sockets=shape.sockets,
+        ports=shape.ports,
     )
 
 
@@ -259,6 +268,7 @@ def _key(shape: Shape, accelerator: str) -> str:
         _cpu_model() if accelerator == "kvm" else "",
         " ".join(replace(_config(shape, Path(), accelerator), qemu=Path(), kernel=Path()).arguments()),
         shape.plan.digest(),
+        *shape.ports,
     ]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:24]
 
