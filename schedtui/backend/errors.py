@@ -81,6 +81,12 @@ class PanicLatched(SchedtuiError):
     kind = "panic-latched"
 
 
+class NotProven(SchedtuiError):
+    """Nothing shows that the helper's own verification passed exactly this, here: it is not loaded."""
+
+    kind = "not-proven"
+
+
 class LeaseEnded(SchedtuiError):
     """What was loaded under a lease was taken away again, or was never loaded: there is nothing to keep."""
 
@@ -119,6 +125,7 @@ BY_KIND: dict[str, type[SchedtuiError]] = {
         CompileFailed,
         LoadRejected,
         PanicLatched,
+        NotProven,
         LeaseEnded,
         Interrupted,
         HelperGone,
