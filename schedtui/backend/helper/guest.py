@@ -7,7 +7,6 @@ drops the BPF link, so the kernel is back on its own scheduler, and a new helper
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ import time
 import tty
 from pathlib import Path
 
+from schedtui.backend.helper import boot
 from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.memory import hold_memory
 from schedtui.backend.helper.server import Channel, Server
@@ -28,25 +28,12 @@ from schedtui.backend.probes.topology import read_topology
 from schedtui.backend.workloads import Workloads
 
 READY = "SCHEDTUI AGENT READY ON "
-CLOCK_WRONG = "SCHEDTUI CLOCK WRONG: "
-CLOCK_TOLERANCE = 0.1
-_CLOCK_S = 0.3
 PROBE = Path("/schedtui/wakeup_latency.bpf.o")
-_MOUNTS = (
-    ("proc", "/proc"),
-    ("sysfs", "/sys"),
-    ("devtmpfs", "/dev"),
-    ("tmpfs", "/tmp"),
-    ("cgroup2", "/sys/fs/cgroup"),
-    ("bpf", "/sys/fs/bpf"),
-    ("debugfs", "/sys/kernel/debug"),
-    ("tracefs", "/sys/kernel/tracing"),
-)
 
 
 def main() -> None:
     """Never returns."""
-    _mount()
+    boot.mount()
     _call_this_process("schedtui-init")
     os.environ.update(PATH="/bin:/usr/bin", HOME="/root", LANG="C.UTF-8")
     with contextlib.suppress(OSError):
@@ -60,12 +47,6 @@ def main() -> None:
             ended = helper
         if ended == helper:
             helper = _fork_helper(successor=True)
-
-
-def _mount() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    for kind, where in _MOUNTS:
-        libc.mount(kind.encode(), where.encode(), kind.encode(), 0, None)
 
 
 def _fork_helper(*, successor: bool) -> int:
@@ -99,42 +80,14 @@ def _serve(*, successor: bool) -> None:
         kernel_id=read_kernel_id(),
     )
     sampler = _ready_sampler()
-    if not successor and abs((rate := scheduler_clock_rate()) - 1) > CLOCK_TOLERANCE:
-        print(f"{CLOCK_WRONG}{rate:.2f}", flush=True)
+    if not successor:
+        boot.tell_wrong_clock()
     server = Server(info, lambda: sampler, workloads, _set_clock)
     port = _open_port()
     print(READY + os.ttyname(port) if os.isatty(port) else READY + "virtio", flush=True)
     while True:
         server.serve(Channel(port, port), successor=successor)
         successor = False
-
-
-def scheduler_clock_rate() -> float:
-    """How fast the clock that the kernel schedules and finds lock-ups by runs, against the one that people's time is.
-
-    A kernel that boots while its emulated CPUs are held up measures their time stamp counter wrongly, and then sees a
-    CPU stuck for 20 s after a few. The kernel's log is stamped with that clock. 1.0 where there is no log to read.
-    """
-    try:
-        log = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return 1.0
-    try:
-        first = _stamps(log)
-        time.sleep(_CLOCK_S)
-        second = _stamps(log)
-    finally:
-        os.close(log)
-    return (second[0] - first[0]) / (second[1] - first[1])
-
-
-def _stamps(log: int) -> tuple[float, float]:
-    """Seconds of the kernel's scheduler clock, and of its monotonic clock, at the same moment."""
-    os.lseek(log, 0, os.SEEK_END)
-    os.write(log, b"schedtui reads the clock\n")
-    now = time.monotonic()
-    record = os.read(log, 8192)
-    return int(record.split(b",", 3)[2]) / 1e6, now
 
 
 def _end_for_a_fault(fault: threading.ExceptHookArgs) -> None:
