@@ -17,8 +17,9 @@ from schedtui.backend.errors import NotPermitted
 from schedtui.backend.machine import Progress
 from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
 from schedtui.backend.probes.counters import RunDelayCounters
+from schedtui.backend.probes.owner import OwnerProbe
 from schedtui.backend.probes.sampler import Sampler, make_sampler
-from schedtui.backend.probes.scheduler import default_scheduler, describe_change, find_loader, read_scheduler
+from schedtui.backend.probes.scheduler import default_scheduler, describe_change, read_scheduler
 from schedtui.backend.probes.topology import read_memory_mib, read_topology
 
 ROOT = Path("/")
@@ -40,7 +41,7 @@ class HostMachine:
         self._counting = threading.Lock()
         self._counters: RunDelayCounters | None = None
         self._seen: Scheduler | None = None
-        self._owner = ""
+        self._owners = OwnerProbe(root)
 
     def open(self, progress: Progress) -> MachineInfo:
         """Reads what does not change, and takes the baseline of the first frame."""
@@ -167,12 +168,10 @@ class HostMachine:
         return NotPermitted(info.reason, "Open the lab (m, or --machine lab): a real kernel with sched_ext.")
 
     def _with_owner(self, scheduler: Scheduler) -> Scheduler:
-        """Names the program behind a scheduler, looked up once for each time that one is enabled."""
+        """Names who started a scheduler."""
         if scheduler.owner == "kernel":
             return scheduler
-        if not self._seen or scheduler.enable_seq != self._seen.enable_seq or not self._owner:
-            self._owner = find_loader(self._root) or scheduler.owner
-        return replace(scheduler, owner=self._owner)
+        return replace(scheduler, owner=self._owners.owner(scheduler).words)
 
     def _with_events(self, frame: Frame) -> Frame:
         scheduler = self._with_owner(frame.scheduler)

@@ -143,6 +143,23 @@ class Scheduler(Struct, frozen=True, kw_only=True):
     """Panic was pressed: nothing is loaded until it is released."""
 
 
+OwnerKind = Literal["kernel", "schedtui", "scx.service", "scx_loader", "service", "person", "unknown"]
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """Who started the scheduler that runs, as far as /proc tells."""
+
+    kind: OwnerKind
+    words: str
+    """What follows 'started by': 'scx.service', 'scx_loader in gaming mode', 'alice, in a shell'."""
+    pid: int = 0
+    """The process that holds the scheduler; 0 when it is not known."""
+    command: str = ""
+    """Its command line, shortened."""
+    user: str = ""
+    """Whose session it came from."""
+
+
 class WorkloadStatus(Struct, frozen=True, kw_only=True):
     """A load that runs on the machine for us, and what it measures of itself."""
 

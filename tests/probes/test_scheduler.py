@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schedtui.backend.model import Scheduler
-from schedtui.backend.probes.scheduler import default_scheduler, describe_change, find_loader, read_scheduler
+from schedtui.backend.probes.scheduler import default_scheduler, describe_change, read_scheduler
 from tests.probes.trees import write, write_sched_ext
 
 
@@ -88,10 +88,3 @@ def test_changes_are_told_in_words() -> None:
     assert text(lavd, again) == "lavd was loaded again by scx_lavd"
     assert text(lavd, eevdf) == "lavd is gone: EEVDF schedules again"
     assert text(lavd, lavd) == ""
-
-
-@pytest.mark.parametrize("order", [("scx_loader", "scx_lavd"), ("scx_lavd", "scx_loader")])
-def test_the_program_that_loaded_a_scheduler_is_found_by_its_name(tmp_path: Path, order: tuple[str, str]) -> None:
-    names = {1: "systemd", 40: order[0], 41: order[1], 50: "bash"}
-    write(tmp_path, {f"proc/{pid}/comm": name + "\n" for pid, name in names.items()})
-    assert find_loader(tmp_path) == "scx_lavd"

@@ -19,7 +19,8 @@ import msgspec
 
 from schedtui.backend.bpf.loader import LoadedScheduler, load_scheduler
 from schedtui.backend.errors import BadMessage, Interrupted, LeaseEnded, NotPermitted, PanicLatched, SchedtuiError
-from schedtui.backend.model import Event, EventKind, ExitInfo, Panic, Scheduler, Setting
+from schedtui.backend.model import Event, EventKind, ExitInfo, Owner, Panic, Scheduler, Setting
+from schedtui.backend.probes.owner import OwnerProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 
 STATE = Path("/sys/kernel/sched_ext/state")
@@ -37,6 +38,7 @@ class SchedulerControl:
 
     def __init__(self, announce: Announce) -> None:
         self._announce = announce
+        self._owners = OwnerProbe()
         self._turn = threading.Lock()
         self._loaded: LoadedScheduler | None = None
         self._policy = ""
@@ -61,7 +63,7 @@ class SchedulerControl:
         found = msgspec.structs.replace(read_scheduler(), latched=self._latched)
         loaded = self._loaded
         if found.sched_ext == "disabled" or found.enable_seq != self._enable_seq:
-            return found
+            return msgspec.structs.replace(found, owner=self.owner(found).words) if found.owner != "kernel" else found
         return msgspec.structs.replace(
             found,
             owner="schedtui",
@@ -71,6 +73,13 @@ class SchedulerControl:
             settings=self._settings,
             statistics=loaded.statistics() if loaded else {},  # none while panic has its link and it goes
         )
+
+    def owner(self, found: Scheduler | None = None) -> Owner:
+        """Who started what runs now, or what was just ``found``."""
+        found = found or read_scheduler()
+        if found.owner != "kernel" and found.enable_seq == self._enable_seq:
+            return Owner(kind="schedtui", words="schedtui", pid=os.getpid())
+        return self._owners.owner(found)
 
     def load(
         self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int, lease_s: float | None = None

@@ -1,6 +1,6 @@
 """Which scheduler the kernel reports, from /sys/kernel/sched_ext, and what its own scheduler is called.
 
-Who loaded it is known only to whoever did; everybody else sees 'another program'.
+Who loaded it is owner.py's to find out: here it is the kernel, or 'another program'.
 """
 
 from __future__ import annotations
@@ -64,23 +64,6 @@ def describe_change(before: Scheduler, after: Scheduler, now: float) -> Event | 
     if after.name == before.name:
         return Event(time=now, kind="info", text=f"{after.name} was loaded again by {after.owner}")
     return Event(time=now, kind="info", text=f"{after.name} was loaded by {after.owner}")
-
-
-def find_loader(root: Path = ROOT) -> str:
-    """The scx_* program that holds the loaded scheduler, by the name of its process; empty when there is none.
-
-    Looks at every process, some milliseconds on a large machine: call it when a scheduler has changed.
-    """
-    found = ""
-    for folder in (root / "proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                name = read_small(folder / "comm").decode(errors="replace")
-            except OSError:
-                continue
-            if name.startswith("scx_") and found in ("", "scx_loader"):
-                found = name
-    return found
 
 
 _own_schedulers: dict[Path, str] = {}
