@@ -113,6 +113,8 @@ class ExitInfo(Struct, frozen=True, kw_only=True):
     dump: str = ""
     thrown_out: bool = False
     """True when the kernel ended it for a fault of the scheduler."""
+    output: str = ""
+    """What its program printed last, when it has one."""
 
 
 class Scheduler(Struct, frozen=True, kw_only=True):
