@@ -180,13 +180,15 @@ def _record_panic(machine: str, runs: str, before: str, console: Console) -> Non
 @json_option
 def doctor(as_json: bool) -> None:
     """What works here, what does not, and the one command that fixes it."""
-    from schedtui.backend.doctor import examine
+    from schedtui.checkup import examine
 
     findings = examine()
     width = max(len(each.name) for each in findings)
     lines = []
     for each in findings:
         lines.append(f"{'ok ' if each.ok else 'no '} {each.name:<{width}}  {each.state}")
+        if not each.ok:
+            lines.append(f"    {'':<{width}}  for {each.needed_for}")
         if each.remedy:
             lines.append(f"    {'':<{width}}  → {each.remedy}")
     Console(as_json).result({"findings": findings}, "\n".join(lines))

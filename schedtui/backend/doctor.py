@@ -1,67 +1,59 @@
 """What works here, what does not, and the one command that mends it. Reads only; no network, no root.
 
-Installing anything is left to ``provision`` and to the user.
+Installing anything is left to ``provision`` and to the user. The lines about this computer's own scheduler come from
+``doctor_host``; the one about the model is added by ``schedtui.checkup``, because the backend knows no agent.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
+from schedtui.backend import doctor_host
 from schedtui.backend.errors import MissingTool
-from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.library.catalogue import Library, load_library
 from schedtui.backend.microvm.kernels import DEFAULT_SERIES, cached_kernels
 from schedtui.backend.model import Check
 from schedtui.backend.probes.pressure import PressureProbe
-from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.provision import install_command, needs
 from schedtui.backend.verifier.sandbox import ALLOW_NAMESPACES, find_bubblewrap, sandbox_refused
 from schedtui.paths import cache_dir
 
 SPACE_WANTED = 1 << 30
 """Room for a kernel, a guest image and a snapshot of the lab."""
+_PROGRAMS_AT_ONCE = 4
 _RICH_TERMINALS = ("truecolor", "24bit")
 
 
 def examine() -> list[Check]:
-    """Look at everything once; under 0.3 s."""
-    return [
-        *_kernel(),
-        _pressure(),
-        _run_delay(),
-        *_lab_tools(),
-        *_sandbox(),
-        _kvm(),
-        _kernels(),
-        *_library(),
-        _cache(),
-        _terminal(),
-    ]
-
-
-def _kernel() -> Iterator[Check]:
-    release = os.uname().release
-    scheduler = read_scheduler()
-    supported = scheduler.sched_ext != "unsupported"
-    yield Check(
-        name="sched_ext",
-        ok=supported,
-        state=f"Linux {release} has it" if supported else f"Linux {release} was built without it",
-        remedy="" if supported else "Try everything in the lab: schedtui --machine lab",
-        needed_for="other schedulers on this computer",
-    )
-    yield Check(
-        name="scheduler",
-        ok=True,
-        state=f"{scheduler.name}, put there by {scheduler.owner}" if scheduler.owner != "kernel" else scheduler.name,
-        needed_for="running anything",
-    )
+    """Look at everything once; under 0.3 s where no external scheduler is slow to tell its version."""
+    library = load_library()
+    with ThreadPoolExecutor(_PROGRAMS_AT_ONCE) as pool:
+        asked = doctor_host.ask_programs(library, pool)
+        return [
+            *doctor_host.kernel(),
+            doctor_host.helper(),
+            doctor_host.owner(),
+            *doctor_host.programs(asked),
+            _pressure(),
+            _run_delay(),
+            *_lab_tools(),
+            *_sandbox(),
+            _kvm(),
+            _kernels(),
+            doctor_host.bcc(),
+            *_library(library),
+            *_cache(),
+            _terminal(),
+        ]
 
 
 def _pressure() -> Check:
@@ -89,7 +81,8 @@ def _run_delay() -> Check:
 def _lab_tools() -> Iterator[Check]:
     for need in needs():
         remedy = "" if need.ok else install_command([need])
-        yield Check(name=need.name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
+        name = re.sub(r" \d+(\.\d+)? or newer$|, linked statically$", "", need.name)
+        yield Check(name=name, ok=need.ok, state=need.found, remedy=remedy, needed_for=need.needed_for)
 
 
 def _sandbox() -> Iterator[Check]:
@@ -131,18 +124,17 @@ def _kvm_answers() -> list[bool]:
 
 def _kernels() -> Check:
     kernels = cached_kernels()
-    state = ", ".join(each.release for each in kernels) if kernels else "none fetched yet; the first lab does it"
+    releases = ", ".join(each.release.partition("+")[0] for each in kernels)
     return Check(
         name="lab kernels",
         ok=bool(kernels),
-        state=state,
+        state=releases or "none fetched yet; the first lab does it",
         remedy="" if kernels else f"schedtui lab kernels --fetch {DEFAULT_SERIES}",
         needed_for="the lab",
     )
 
 
-def _library() -> Iterator[Check]:
-    library = load_library()
+def _library(library: Library) -> Iterator[Check]:
     yield Check(
         name="library",
         ok=bool(library.policies),
@@ -154,20 +146,25 @@ def _library() -> Iterator[Check]:
         yield Check(name="library", ok=False, state=problem, remedy="Mend that file", needed_for="presets")
 
 
-def _cache() -> Check:
+def _cache() -> Iterator[Check]:
     folder = cache_dir()
     existing = next(each for each in (folder, *folder.parents) if os.access(each, os.F_OK))
-    if not os.access(existing, os.W_OK | os.X_OK):
-        remedy = "Set XDG_CACHE_HOME to a folder of your own"
-        return Check(name="cache", ok=False, state=f"{folder} is not writable", remedy=remedy, needed_for="the lab")
+    writable = os.access(existing, os.W_OK | os.X_OK)
+    yield Check(
+        name="cache",
+        ok=writable,
+        state=str(folder) if writable else f"{folder} is not writable",
+        remedy="" if writable else "Set XDG_CACHE_HOME to a folder of your own",
+        needed_for="the lab",
+    )
     free = shutil.disk_usage(existing).free
     enough = free >= SPACE_WANTED
-    return Check(
-        name="cache",
+    yield Check(
+        name="free space",
         ok=enough,
-        state=f"{folder}, {free / (1 << 30):.1f} GB free",
+        state=f"{free / (1 << 30):.1f} GB in {existing}",
         remedy="" if enough else f"Free {SPACE_WANTED >> 30} GB there, or set XDG_CACHE_HOME to another disk",
-        needed_for="the lab",
+        needed_for="kernels, guest images and snapshots of the lab",
     )
 
 

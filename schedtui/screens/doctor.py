@@ -56,7 +56,7 @@ class DoctorScreen(Live, Screen[None]):
 
     def _examine(self) -> None:
         try:
-            from schedtui.backend.doctor import examine
+            from schedtui.checkup import examine
 
             self.post_message(Examined(examine()))
         except SchedtuiError as error:

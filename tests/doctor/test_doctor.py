@@ -1,0 +1,135 @@
+"""The doctor: what it looks at, and what it says of each."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schedtui.backend import doctor_host
+from schedtui.backend.errors import MissingTool
+from schedtui.backend.probes.deep import find_bcc
+from schedtui.checkup import examine
+from tests.cli.commands import schedtui
+
+LOOKED_AT = (
+    "kernel",
+    "sched_ext",
+    "BTF",
+    "libbpf",
+    "clang",
+    "sandbox",
+    "QEMU",
+    "KVM",
+    "helper",
+    "owner",
+    "model",
+    "bcc",
+    "free space",
+)
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, object]:
+    spoken = schedtui("doctor", "--json").spoken["findings"]
+    return {each["name"]: each for each in spoken}
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_it_looks_at_everything_that_a_scheduler_depends_on(findings: dict[str, object], name: str) -> None:
+    assert name in findings
+
+
+def test_each_line_has_its_state_and_says_why_it_matters() -> None:
+    for each in examine():
+        assert each.state, each
+        assert each.needed_for, each
+
+
+def test_a_scheduler_in_a_user_s_folder_is_named_with_its_version_and_for_the_lab_only(tmp_path: Path) -> None:
+    program = tmp_path / "scx_bpfland"
+    program.write_text("#!/bin/sh\n[ $1 = --version ] && echo scx_bpfland 9.8.7 || echo '  --slice-us <N>  How long'\n")
+    program.chmod(0o777)
+    spoken = schedtui("doctor", "--json", PATH=f"{tmp_path}:{os.environ['PATH']}").spoken["findings"]
+    line = next(each for each in spoken if each["name"] == "scx_bpfland")
+    assert line["ok"]
+    assert "9.8.7" in line["state"]
+    assert "for the lab only" in line["state"]
+
+
+def test_without_a_helper_it_says_how_to_get_one_or_where_to_go(tmp_path: Path) -> None:
+    line = doctor_host.helper(str(tmp_path / "none"))
+    assert not line.ok
+    assert "not set up" in line.state
+    assert "schedtui" in line.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's own socket counts as the helper's")
+def test_a_helper_of_root_is_good(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(path)
+        listening.listen()
+        assert doctor_host.helper(path).ok
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be the impostor")
+def test_a_helper_that_is_not_root_s_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o777)
+    listen = (
+        "import os, socket, sys\n"
+        "os.setuid(65534)\n"
+        "listening = socket.socket(socket.AF_UNIX)\n"
+        f"listening.bind({path!r})\n"
+        "listening.listen()\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", listen], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as impostor:
+        assert impostor.stdout
+        assert impostor.stdout.readline() == "ready\n"
+        line = doctor_host.helper(path)
+        impostor.communicate()
+    assert not line.ok
+    assert "not root's" in line.state
+
+
+def test_without_bcc_it_names_the_distribution_s_packages(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text('ID=manjaro\nID_LIKE="arch"\n')
+    with pytest.raises(MissingTool) as missing:
+        find_bcc(tmp_path)
+    assert "not installed" in missing.value.message
+    assert missing.value.remedy.startswith("sudo pacman")
+
+
+def test_a_bcc_that_somebody_else_can_change_is_none(tmp_path: Path) -> None:
+    package = tmp_path / "usr/lib/python3/dist-packages/bcc"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__init__.py").chmod(0o666)
+    with pytest.raises(MissingTool, match="bcc is not installed"):
+        find_bcc(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="bcc counts only when it is root's")
+def test_with_bcc_and_without_headers_it_names_the_headers_of_this_kernel(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("ID=debian\n")
+    package = tmp_path / "usr/lib/python3/dist-packages/bcc"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "__init__.py").chmod(0o644)
+    with pytest.raises(MissingTool) as missing:
+        find_bcc(tmp_path)
+    assert missing.value.remedy.endswith(f"linux-headers-{os.uname().release}")
+    (tmp_path / f"lib/modules/{os.uname().release}/build/include").mkdir(parents=True)
+    assert find_bcc(tmp_path).headers
