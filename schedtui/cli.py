@@ -198,7 +198,8 @@ def doctor(as_json: bool) -> None:
 @json_option
 def presets(as_json: bool) -> None:
     """The presets and policies that “schedtui apply” takes, with their tunables."""
-    from schedtui.backend.library.catalogue import load_library, range_of
+    from schedtui.backend.library.catalogue import load_library
+    from schedtui.backend.tunables import range_of
 
     library = load_library()
     lines = ["Presets:"]

@@ -19,8 +19,8 @@ from schedtui.agent.planning import differing, library_policy
 from schedtui.agent.tools import Result, Tool, shown
 from schedtui.agent.trying import decisive, first_error, permit_canary, prove, source_of, stages_told, subject_of, trial
 from schedtui.backend.errors import NotPermitted
-from schedtui.backend.library.catalogue import check_settings
 from schedtui.backend.model import worst
+from schedtui.backend.tunables import check_settings
 
 
 def tools() -> Iterator[Tool[Bench, Any]]:

@@ -12,13 +12,13 @@ from schedtui.agent.bench import Bench, role_tool
 from schedtui.agent.events import Planned
 from schedtui.agent.tools import Result, Tool, shown
 from schedtui.backend.errors import BadFile, NotPermitted
-from schedtui.backend.library.catalogue import check_settings
 from schedtui.backend.model import (
     Plan,
     Policy,
     Setting,
 )
 from schedtui.backend.store import NoteRow, Outcome
+from schedtui.backend.tunables import check_settings
 
 _MOST_OUTCOMES = 12
 

@@ -14,8 +14,8 @@ from schedtui.agent import learning, project, reference, summary
 from schedtui.agent.arguments import ExecuteFacts, LearnFacts, Match, ObserveFacts, PlanFacts
 from schedtui.agent.mind import RoleName
 from schedtui.agent.tools import DATA_RULE, as_data
-from schedtui.backend.library.catalogue import range_of
 from schedtui.backend.model import Choice, Metric, Plan, Policy, Setting, Workload
+from schedtui.backend.tunables import range_of
 from schedtui.backend.workloads import KINDS
 
 WHY: Mapping[RoleName, str] = {

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from schedtui.backend.alive import lives, this_process
 from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, SchedtuiError, UnknownName
-from schedtui.backend.library.catalogue import Library, check_settings
+from schedtui.backend.library.catalogue import Library
 from schedtui.backend.library.external import find_binary
 from schedtui.backend.machine import Machine, Progress
 from schedtui.backend.model import (
@@ -37,6 +37,7 @@ from schedtui.backend.model import (
     Scheduler,
     Setting,
 )
+from schedtui.backend.tunables import check_settings
 from schedtui.backend.verifier.sandbox import compile_sandboxed
 
 if TYPE_CHECKING:

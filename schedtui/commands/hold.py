@@ -93,7 +93,7 @@ def _hold(machine: Machine, tuned: Policy | None, loaded: Scheduler, seconds: fl
 
 def _tune(machine: Machine, policy: Policy, line: str, console: Console) -> None:
     """One typed line. The machine tells what changed; what is wrong with the line is told here, and ends nothing."""
-    from schedtui.backend.library.catalogue import check_settings
+    from schedtui.backend.tunables import check_settings
 
     name, equals, value = (part.strip() for part in line.partition("="))
     try:

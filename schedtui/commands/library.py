@@ -268,8 +268,8 @@ def _modes(modes: Any) -> list[str]:
 
 
 def _tunables(tunables: Any, *, external: bool) -> list[str]:
-    from schedtui.backend.library.catalogue import range_of
     from schedtui.backend.library.external import flag_of
+    from schedtui.backend.tunables import range_of
 
     texts = []
     for each in tunables:

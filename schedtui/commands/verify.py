@@ -114,7 +114,7 @@ def _chosen(what: str) -> tuple[Path, Policy | None]:
 
 
 def _values(policy: Policy | None, settings: dict[str, str]) -> dict[str, Setting]:
-    from schedtui.backend.library.catalogue import check_settings
+    from schedtui.backend.tunables import check_settings
 
     if policy is not None:
         return check_settings(policy, dict(settings))

@@ -22,8 +22,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from schedtui.backend.errors import BadTunable
-from schedtui.backend.library.catalogue import check_setting, check_settings, range_of
 from schedtui.backend.model import Policy, Setting, Tunable
+from schedtui.backend.tunables import check_setting, check_settings, range_of
 from schedtui.screens.live import Live
 from schedtui.widgets.footer import KeyBar
 from schedtui.widgets.glyphs import choose_glyphs

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from textual.content import Content
 
-from schedtui.backend.library.catalogue import range_of
 from schedtui.backend.model import Mode, Policy, Setting, Tunable
+from schedtui.backend.tunables import range_of
 
 MUTED = "$foreground 65%"
 _MARKED = re.compile(r"(\*\*.+?\*\*|`[^`]+`)")

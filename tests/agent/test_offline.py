@@ -15,9 +15,10 @@ from schedtui.agent.mind import Call, MindFailed, RoleName, Stopped, Turn
 from schedtui.agent.offline import OfflineAdviser
 from schedtui.agent.summary import Group, Summary
 from schedtui.agent.tools import Toolbox
-from schedtui.backend.library.catalogue import CLASSES, Library, check_settings, load_library
+from schedtui.backend.library.catalogue import CLASSES, Library, load_library
 from schedtui.backend.model import Comparison, Finding, Metric, Plan, Report, Workload
 from schedtui.backend.store import NoteRow, Outcome
+from schedtui.backend.tunables import check_settings
 from schedtui.paths import shipped
 
 LIBRARY = load_library(shipped("library"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from schedtui.backend.errors import BadTunable, UnknownName
-from schedtui.backend.library.catalogue import Library, check_settings, load_library, range_of
+from schedtui.backend.library.catalogue import Library, load_library
+from schedtui.backend.tunables import check_settings, range_of
 from schedtui.paths import shipped
 
 POLICY = """\

@@ -23,8 +23,8 @@ import msgspec
 from msgspec import Struct
 
 from schedtui.backend.errors import BadTunable
-from schedtui.backend.library.catalogue import check_setting
 from schedtui.backend.model import Mode, Policy, Tunable
+from schedtui.backend.tunables import check_setting
 
 TIME_LIMIT_S = 3.0
 _OUTPUT_LIMIT_BYTES = 256 << 10
