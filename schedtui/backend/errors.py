@@ -99,6 +99,12 @@ class Interrupted(SchedtuiError):
     kind = "interrupted"
 
 
+class SetupFailed(SchedtuiError):
+    """The helper could not be installed, started or removed; ``details`` holds what the system said."""
+
+    kind = "setup-failed"
+
+
 class HelperGone(SchedtuiError):
     """The privileged helper (in the lab: the guest's agent) no longer answers."""
 
@@ -128,6 +134,7 @@ BY_KIND: dict[str, type[SchedtuiError]] = {
         NotProven,
         LeaseEnded,
         Interrupted,
+        SetupFailed,
         HelperGone,
         BadMessage,
     )
