@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _SHIPPED = _PACKAGE / "_shipped"
 _NO_HOME = Path("/nonexistent")
+_PREPARED = "/var/lib/schedtui/lab"
 
 
 def shipped(name: str) -> Path:
@@ -42,6 +44,19 @@ def cache_dir() -> Path:
 def data_dir() -> Path:
     """What cannot: the user's own policies, history, recordings."""
     return _home("XDG_DATA_HOME", ".local/share")
+
+
+def prepared_dir() -> Path | None:
+    """What setup prepared for every lab of this computer, and only root can change: copies of kernels, snapshots.
+
+    ``SCHEDTUI_PREPARED`` names another folder. None where there is none that only root can change.
+    """
+    place = Path(os.environ.get("SCHEDTUI_PREPARED") or _PREPARED)
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return place if stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and not found.st_mode & 0o022 else None
 
 
 def config_dir() -> Path:

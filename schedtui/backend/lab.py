@@ -73,7 +73,9 @@ class LabMachine:
             plan = plan_image(compile_bpf(probe_source()))
             version = ".".join(map(str, qemu.version))
             shape = Shape(qemu.path, version, kernel.image, self._cpus, MEMORY_MIB, plan, self._sockets)
-            guest, hello, mended = Snapshots(paths.cache_dir() / "lab").open(shape, stage)
+            prepared = paths.prepared_dir()
+            snapshots = Snapshots(paths.cache_dir() / "lab", prepared / "lab" if prepared else None)
+            guest, hello, mended = snapshots.open(shape, stage)
             self._guest = guest
             if self._closed or hello.info is None:
                 self.close()

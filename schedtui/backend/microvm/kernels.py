@@ -30,7 +30,7 @@ from schedtui.backend.apt import Apt, Source, debian_architecture, distribution,
 from schedtui.backend.errors import KernelUnsuitable, LabFailed, UnknownName
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.lock import locked
-from schedtui.paths import cache_dir
+from schedtui.paths import cache_dir, prepared_dir
 
 DEFAULT_SERIES = "6.18"
 """A long-term kernel with sched_ext."""
@@ -82,12 +82,18 @@ def find_kernel(explicit: Path | None, progress: Progress) -> Kernel:
 
 
 def cached_kernels() -> list[Kernel]:
-    """The kernels fetched before, newest first."""
-    found = []
-    with contextlib.suppress(PermissionError):  # somebody else's folder
-        images = _kernel_folder().glob("[0-9]*/vmlinuz")
-        found = [Kernel(image, image.parent.name, "fetched from Debian") for image in images]
+    """The kernels fetched before, or set up by root, newest first."""
+    found = _kernels_in(_kernel_folder(), "fetched from Debian")
+    if prepared := prepared_dir():
+        here = {each.release for each in found}
+        found += [each for each in _kernels_in(prepared / "kernels", "set up by root") if each.release not in here]
     return sorted(found, key=lambda each: _version(each.release), reverse=True)
+
+
+def _kernels_in(folder: Path, origin: str) -> list[Kernel]:
+    with contextlib.suppress(PermissionError):  # somebody else's folder
+        return [Kernel(image, image.parent.name, origin) for image in folder.glob("[0-9]*/vmlinuz")]
+    return []
 
 
 def fetch_kernel(series: str, progress: Progress, *, renew: bool = False) -> Kernel:
@@ -166,7 +172,10 @@ def _in_series(release: str, series: str) -> bool:
 
 def _own_kernel() -> Kernel | None:
     release = os.uname().release
-    for path in (Path(f"/boot/vmlinuz-{release}"), Path(f"/usr/lib/modules/{release}/vmlinuz")):
+    places = [Path(f"/boot/vmlinuz-{release}"), Path(f"/usr/lib/modules/{release}/vmlinuz")]
+    if prepared := prepared_dir():
+        places.append(prepared / f"vmlinuz-{release}")  # setup's copy, where the system's is readable for root alone
+    for path in places:
         # Only a configuration that says so is enough: the distribution's kernel may have no sched_ext.
         if os.access(path, os.R_OK) and _config_beside(path, release):
             with contextlib.suppress(KernelUnsuitable):

@@ -61,8 +61,10 @@ class Shape:
 class Snapshots:
     """The folder of snapshots."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prepared: Path | None = None) -> None:
+        """``prepared`` is another folder of snapshots, which is only read."""
         self.folder = folder
+        self._prepared = prepared
 
     def open(self, shape: Shape, progress: Progress) -> tuple[Guest, Reply, str]:
         """A running guest of this shape, its helper's greeting, and a sentence when something had to be mended.
@@ -74,6 +76,9 @@ class Snapshots:
         def stage(text: str) -> None:
             progress(text, time.monotonic() - began)
 
+        ready = self._open_prepared(shape, stage)
+        if ready is not None:
+            return *ready, ""
         self._make_folder()
         note = ""
         for attempt in (1, 2, 3):  # KVM may turn out not to work, and a snapshot to be damaged
@@ -104,6 +109,20 @@ class Snapshots:
                 os.utime(place)
             return guest, hello, note
         raise LabFailed("The lab could not be opened in three attempts.", "Run: schedtui doctor")
+
+    def _open_prepared(self, shape: Shape, stage: _Stage) -> tuple[Guest, Reply] | None:
+        """A guest from a snapshot that somebody else keeps; None when there is none of this shape, or it is damaged."""
+        if self._prepared is None:
+            return None
+        accelerator = self._accelerator(shape)
+        place = self._prepared / _key(shape, accelerator)
+        meta = self._usable(place)
+        if meta is None:
+            return None
+        stage("snapshot: restoring")
+        with contextlib.suppress(LabFailed):
+            return restore(_config(shape, place / "initrd", accelerator), place / "snapshot", meta.port)
+        return None
 
     def _make_folder(self) -> None:
         try:
@@ -204,10 +223,11 @@ class Snapshots:
         return "tcg" if answer is False else "kvm"
 
     def _kvm_answers(self) -> dict[str, bool]:
-        try:
-            return msgspec.json.decode((self.folder / "kvm.json").read_bytes(), type=dict[str, bool])
-        except _UNREADABLE:
-            return {}
+        answers: dict[str, bool] = {}
+        for folder in filter(None, (self._prepared, self.folder)):
+            with contextlib.suppress(*_UNREADABLE):
+                answers |= msgspec.json.decode((folder / "kvm.json").read_bytes(), type=dict[str, bool])
+        return answers
 
     def _remember_kvm(self, qemu: Path, *, works: bool) -> None:
         answers = {**self._kvm_answers(), _kvm_key(qemu): works}

@@ -8,7 +8,6 @@ or was made by another version, counts as not there.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import tempfile
 import time
@@ -20,6 +19,7 @@ from msgspec.structs import replace
 
 from schedtui import paths
 from schedtui.backend.model import Finding, KernelId, Report, Setting, Stage
+from schedtui.backend.verifier.edition import rules_version as rules_version
 from schedtui.backend.verifier.figures import BASELINE, figure_title, shown_figure
 
 VERDICTS = {"pass": "passed", "warn": "passed with warnings", "fail": "failed"}
@@ -28,16 +28,6 @@ _SEVERITIES = {"error": "wrong", "warning": "doubtful", "note": "note"}
 _DETAIL_LINES = 30
 _BEFORE_THE_KERNEL = "before-the-kernel.json"
 _NOT_A_REPORT = (OSError, msgspec.DecodeError, UnicodeDecodeError)
-
-
-@functools.cache
-def rules_version() -> str:
-    """Names the verifier that runs, by the content of its files: other rules or bounds make other reports."""
-    total = hashlib.sha256()
-    folder = Path(__file__).parent
-    for each in sorted([*folder.rglob("*.py"), *folder.rglob("*.c")]):
-        total.update(f"{each.relative_to(folder)}\0".encode() + each.read_bytes() + b"\0")
-    return total.hexdigest()[:16]
 
 
 def save(report: Report, source: str = "") -> None:

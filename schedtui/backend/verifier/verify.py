@@ -6,9 +6,10 @@ What a stage does is its own module's. Reports are kept and found again by ``rep
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -16,9 +17,10 @@ from msgspec.structs import replace
 from schedtui.backend.errors import BadFile
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.kernels import Kernel, fetch_kernel
-from schedtui.backend.model import Finding, KernelId, Policy, Report, Setting, Stage, worst
+from schedtui.backend.model import KernelId, Policy, Report, Setting, Stage, worst
 from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.verifier import child, reports, sandbox, source
+from schedtui.backend.verifier.holding import on_kernel
 from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 
 MATRIX = ("6.16", "6.17", "6.18", "6.19", "7.0", "7.2", "7.3")
@@ -73,7 +75,40 @@ def verify(
         return [failed]
     for named in filter(None, (draft.digest, source_key)):
         reports.forget_failure(named)
-    return [_on_kernel(replace(draft, stages=stages), obj, each, again, say) for each in kernels]
+    judged = replace(draft, stages=stages)
+    return [
+        _whatever_the_emulator_does(functools.partial(_on_kernel, judged, obj, each, again, say)) for each in kernels
+    ]
+
+
+def verify_object(
+    name: str, obj: bytes, settings: dict[str, Setting], *, kernel: Path, quick: bool, progress: Progress
+) -> Report:
+    """Judge bytes that somebody else compiled, on one kernel image; no report is looked up or kept.
+
+    Raises SchedtuiError when it could not judge, and what ``progress`` raises to end it.
+    """
+    began = time.monotonic()
+
+    def say(words: str, _seconds: float = 0) -> None:
+        progress(words, time.monotonic() - began)
+
+    say("reading the compiled programs")
+    stages = _until_failure(child.examine(obj))
+    draft = Report(
+        name=name,
+        verdict="fail",
+        digest=hashlib.sha256(obj).hexdigest(),
+        settings=dict(settings),
+        kernel=None,
+        stages=stages,
+        quick=quick,
+        made_at=time.time(),
+        rules=reports.rules_version(),
+    )
+    if stages[-1].verdict == "fail":
+        return draft
+    return _whatever_the_emulator_does(functools.partial(_on_image, draft, obj, kernel, say))
 
 
 def matrix(progress: Progress) -> list[Kernel]:
@@ -98,11 +133,13 @@ def static_stages(path: Path, policy: Policy | None, say: Progress) -> tuple[tup
             obj = _read_object(path)
         say("reading the compiled programs", 0)
         looked_at = waiting.examine(obj, policy.tunables if policy else None)
-    for each in looked_at:
-        stages = (*stages, each)
-        if each.verdict == "fail":
-            break
-    return stages, obj
+    return _until_failure((*stages, *looked_at)), obj
+
+
+def _until_failure(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Those up to the first that fails: what comes after it says nothing."""
+    failed = next((at for at, each in enumerate(stages) if each.verdict == "fail"), len(stages))
+    return stages[: failed + 1]
 
 
 def _read_object(path: Path) -> bytes:
@@ -115,29 +152,37 @@ def _read_object(path: Path) -> bytes:
         ) from error
 
 
-def _on_kernel(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
+def _whatever_the_emulator_does(judge: Callable[[], Report]) -> Report:
     for _ in range(GUESTS - 1):
         with contextlib.suppress(EmulatorFailed):
-            return _in_one_guest(draft, obj, kernel, again, say)
-    return _in_one_guest(draft, obj, kernel, again, say)
+            return judge()
+    return judge()
 
 
-def _in_one_guest(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
+def _on_kernel(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
     with Trial(kernel, say) as trial:
         known = None if again else reports.find(draft.digest, draft.settings, trial.kernel_id, quick=draft.quick)
-        last = known.stages[-1] if known else trial.judge(draft.name, obj, draft.settings, quick=draft.quick)
-        stages = (*draft.stages, last)
-        report = replace(
-            draft,
-            stages=stages,
-            kernel=trial.kernel_id,
-            verdict=worst(each.verdict for each in stages),
-            quick=known.quick if known else draft.quick,
-            made_at=known.made_at if known else time.time(),
-        )
+        report = _with_last_stage(draft, known.stages[-1], trial.kernel_id) if known else _judged(trial, draft, obj)
         if known is None:
             reports.save(report)
+        else:
+            report = replace(report, quick=known.quick, made_at=known.made_at)
         return report if kernel else for_this_computer(report)
+
+
+def _on_image(draft: Report, obj: bytes, kernel: Path, say: Progress) -> Report:
+    with Trial(kernel, say) as trial:
+        return _judged(trial, draft, obj)
+
+
+def _judged(trial: Trial, draft: Report, obj: bytes) -> Report:
+    return _with_last_stage(draft, trial.judge(draft.name, obj, draft.settings, quick=draft.quick), trial.kernel_id)
+
+
+def _with_last_stage(draft: Report, last: Stage, kernel: KernelId) -> Report:
+    stages = (*draft.stages, last)
+    verdict = worst(each.verdict for each in stages)
+    return replace(draft, stages=stages, kernel=kernel, verdict=verdict, made_at=time.time())
 
 
 def for_this_computer(report: Report, own: KernelId | None = None) -> Report:
@@ -147,20 +192,4 @@ def for_this_computer(report: Report, own: KernelId | None = None) -> Report:
     nothing is said.
     """
     own = own or (read_kernel_id() if Path("/sys/kernel/sched_ext").is_dir() else None)
-    if own is None or report.kernel is None or _same(own, report.kernel):
-        return report
-    note = f"Proven on Linux {report.kernel.release}, not on this computer's {own.release}, which the lab cannot boot."
-    finding = Finding(
-        rule="not-this-kernel",
-        severity="warning",
-        place=own.release,
-        meaning=note,
-        remedy="Make this computer's kernel image readable, or give it with --kernels IMAGE.",
-    )
-    *before, last = report.stages
-    last = replace(last, verdict=worst((last.verdict, "warn")), findings=(*last.findings, finding))
-    return replace(report, stages=(*before, last), verdict=worst((report.verdict, "warn")), note=note)
-
-
-def _same(one: KernelId, other: KernelId) -> bool:
-    return (one.build_id, one.btf_hash) == (other.build_id, other.btf_hash)
+    return report if own is None else on_kernel(report, own)
