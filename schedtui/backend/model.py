@@ -6,6 +6,7 @@ recording and to the screen. Units are in the names.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
@@ -162,6 +163,58 @@ class Owner(Struct, frozen=True, kw_only=True):
     """Whose session it came from."""
 
 
+OtherName = Literal["scx.service", "scx_loader"]
+
+
+class Other(Struct, frozen=True, kw_only=True):
+    """Another program that starts schedulers on this computer, as it is now."""
+
+    name: OtherName
+    active: bool
+    """It runs, or would start a scheduler when asked."""
+    unit_active: bool
+    """Its systemd unit is started."""
+    at_boot: bool
+    """It starts with the computer."""
+    runs: str = ""
+    """The scheduler's program; empty when it runs none."""
+    mode: str = ""
+    """scx_loader's mode; empty when it gave arguments instead."""
+    arguments: tuple[str, ...] = ()
+    pid: int = 0
+    """Of the scheduler's program."""
+
+    @property
+    def what(self) -> str:
+        """What it runs, in words."""
+        return scheduler_words(self.runs, self.mode, self.arguments)
+
+
+class TakenOver(Struct, frozen=True, kw_only=True):
+    """What another program ran when schedtui stopped it."""
+
+    name: OtherName
+    runs: str
+    mode: str = ""
+    arguments: tuple[str, ...] = ()
+    unit_stopped: bool = False
+    """Its whole unit was stopped, not only the scheduler."""
+    at: float
+    """Unix time."""
+
+    @property
+    def what(self) -> str:
+        """What it ran, in words."""
+        return scheduler_words(self.runs, self.mode, self.arguments)
+
+
+def scheduler_words(program: str, mode: str, arguments: tuple[str, ...]) -> str:
+    """``scx_lavd in gaming mode``, ``scx_lavd --autopilot``; 'no scheduler' without a program."""
+    if not program:
+        return "no scheduler"
+    return f"{program} in {mode} mode" if mode else " ".join((program, *arguments))
+
+
 class WorkloadStatus(Struct, frozen=True, kw_only=True):
     """A load that runs on the machine for us, and what it measures of itself."""
 
@@ -264,6 +317,34 @@ class Policy(Struct, frozen=True, kw_only=True):
     """An external scheduler's flags for each goal."""
     note: str = ""
     """How it decides, and when not to use it: a page of plain words."""
+
+
+class Program(Struct, frozen=True, kw_only=True):
+    """An external scheduler as it is to be started: which bytes, with which arguments."""
+
+    name: str
+    """Of its entry in the library."""
+    path: str
+    """Of the file, on the computer where schedtui runs: what the lab is given. A host's helper finds its own."""
+    sha256: str
+    """Of the file, in hex."""
+    goal: str
+    """Whose mode it is started in; empty: as it is by itself."""
+    arguments: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Names the file together with its arguments, in hex, as an object's digest names its bytes."""
+        return hashlib.sha256("\0".join((self.sha256, *self.arguments)).encode()).hexdigest()
+
+
+Loadable = bytes | Program
+"""What a machine can be given to schedule by: a compiled policy, or a program."""
+
+
+def digest_of(what: Loadable) -> str:
+    """SHA-256, in hex, that names exactly this."""
+    return what.digest if isinstance(what, Program) else hashlib.sha256(what).hexdigest()
 
 
 class Choice(Struct, frozen=True, kw_only=True):
