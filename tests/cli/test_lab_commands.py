@@ -158,7 +158,7 @@ def test_a_signal_while_the_kernel_boots_leaves_nothing_that_counts(running: lis
     running.append(command)
     command.wait_for("emulated" if not os.access("/dev/kvm", os.W_OK) else "boot:")
     assert command.end(signal.SIGTERM)[0] == 143
-    assert command.survivors() == []
+    assert until(lambda: not command.survivors())  # QEMU may have been started at that very moment: it ends after us
     assert not any(each.stat().st_size > 100 << 20 for each in tmp_path.rglob("*") if each.is_file())
 
 
