@@ -182,6 +182,7 @@ class Trial:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         place = paths.cache_dir() / "lab" / "timed.lock"
+        place.parent.mkdir(parents=True, exist_ok=True)  # the snapshot may be one that setup prepared
         while True:
             with contextlib.ExitStack() as held:
                 try:
