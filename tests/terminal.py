@@ -16,6 +16,11 @@ import time
 _ESCAPES = re.compile(rb"\x1b(\[[0-9;:?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>PX^_])")
 
 
+def plain_text(output: bytes) -> str:
+    """What was printed, without the escape sequences."""
+    return _ESCAPES.sub(b"", output).decode(errors="replace")
+
+
 class Terminal:
     """A program in a terminal of its own, whose output is read as a terminal would."""
 
@@ -31,7 +36,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """Everything printed so far, without the escape sequences: not a screen, but enough to look for words."""
-        return _ESCAPES.sub(b"", self.output).decode(errors="replace")
+        return plain_text(self.output)
 
     def read(self, seconds: float) -> bool:
         """Take what comes within this time; False when the program ended."""

@@ -1,0 +1,475 @@
+"""A guest that is somebody's desktop: schedtui's host path runs inside it, as uid 1000, with the helper as root.
+
+    with DesktopGuest() as desktop:
+        desktop.start_helper("--allow", "1000")            # the daemon, as root
+        done = desktop.schedtui("status", "--json")        # as uid 1000; done.code, .output, .errors, .data
+        desktop.schedtui("status", uid=1001)               # as a user who is not allowed
+        assert desktop.ops == ""                           # which scheduler runs: the kernel's word, not ours
+        job = desktop.start(["schedtui", "apply", "fair"]) # goes on in the background; job.text, .running, .signal()
+        desktop.user_python("from schedtui.backend.host import HostMachine; machine = HostMachine()")
+        desktop.user_python("machine.open(print)")
+        assert desktop.user_python("machine.scheduler().name") == "fair"
+
+What is in it: root, user (1000), other (1001), schedtui-verify and nobody; this interpreter, busybox, libbpf, and under
+/usr/local/lib/schedtui, owned by root, schedtui with all that ships and what it imports. clang, bubblewrap and QEMU are
+not: objects of the built-in policies come along in the user's cache, further ones with ``compiled``.
+
+The guest is restored from a snapshot of its own (half a second; built in half a minute when the kernel, the
+interpreter, a dependency or inside.py changes). schedtui itself is carried in afterwards, so changing it costs nothing.
+
+Costs, emulated: a restore 0.5 s and carrying in 1 s; ``schedtui(...)`` runs in a fork of an interpreter that has the
+imports done, and costs 0.1 s and what it does; a real command (``run_as_user(["schedtui", …])``) 3 s more.
+``user_python`` executes in one process that goes on, with one namespace; the value is its last line's.
+Files, ``state`` and ``ops`` are read by a server of the real-time class: also while a scheduler starves everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import marshal
+import os
+import signal
+import socket
+import struct
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from schedtui import paths
+from schedtui.backend.microvm.guest import Guest
+from schedtui.backend.microvm.image import PYTHON, ImagePlan, plan_base
+from schedtui.backend.microvm.snapshot import Shape, Snapshots
+from schedtui.backend.provision import find_qemu
+from tests.conftest import DEFAULT, kernel_image, quiet, until
+from tests.host import inside
+from tests.host.inside import LIBRARY, OTHER, PYTHON_PORT, ROOT_PORT, USER, USER_PORT
+from tests.terminal import plain_text
+
+ROOT = 0
+MEMORY_MIB = 1024
+HELPER_SOCKET = "/run/schedtui/helper.sock"
+VERIFY_SOCKET = "/run/schedtui/verify.sock"
+
+_DEPENDENCIES = (
+    *("apsw", "click", "elftools", "linkify_it", "markdown_it", "mdit_py_plugins", "mdurl", "msgspec", "platformdirs"),
+    *("pygments", "rich", "textual", "tomlkit", "typing_extensions"),
+)
+_LEFT_OUT = frozenset({"__pycache__", "tests", "test"})
+_PASSWD = f"""\
+root:x:0:0:root:/root:/bin/sh
+schedtui-verify:x:990:990:schedtui verifier:/nonexistent:/bin/false
+user:x:{USER}:{USER}:A person:/home/user:/bin/sh
+other:x:{OTHER}:{OTHER}:Another person:/home/other:/bin/sh
+nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+"""
+_GROUP = f"""\
+root:x:0:
+schedtui-verify:x:990:
+user:x:{USER}:
+other:x:{OTHER}:
+nogroup:x:65534:
+"""
+_INIT = f"""#!{PYTHON} -ISu
+import sys
+sys.path.insert(0, "{inside.HERE}")
+from inside import main
+main()
+"""
+_PROGRAM = f"""#!{PYTHON} -I
+import sys
+sys.path.insert(0, "{LIBRARY}")
+from schedtui.__main__ import main
+sys.exit(main())
+"""
+_HELPER = (
+    f"import sys; sys.path.insert(0, '{LIBRARY}'); from schedtui.backend.helper.daemon import main; sys.exit(main())"
+)
+_PRELOADED = ["schedtui.cli", "schedtui.backend.host", "schedtui.backend.deploy", "schedtui.backend.library.catalogue"]
+
+
+class DesktopFailed(AssertionError):
+    """Something of the guest's own, or the Python given to ``user_python``, failed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended. Texts are what it printed; ``seconds`` are the guest's, slower than here."""
+
+    argv: tuple[str, ...]
+    code: int
+    output: str
+    errors: str
+    seconds: float
+    timed_out: bool
+
+    @property
+    def data(self) -> Any:
+        """What it printed as JSON."""
+        return json.loads(self.output)
+
+    def good(self) -> Done:
+        """This, or a failed test that shows what was printed."""
+        assert self.code == 0, f"{' '.join(self.argv)} ended with {self.code}:\n{self.output}\n{self.errors}"
+        return self
+
+
+class Job:
+    """A command that goes on in the background."""
+
+    def __init__(self, link: Link, argv: tuple[str, ...], pid: int) -> None:
+        self._link, self._argv, self.pid = link, argv, pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.done is None
+
+    @property
+    def done(self) -> Done | None:
+        """How it ended; None while it runs."""
+        told, payload = self._link.call("look", pid=self.pid)
+        return None if told["code"] is None else _done(self._argv, told, payload)
+
+    @property
+    def output(self) -> str:
+        """What it printed on standard output, or in its terminal, so far."""
+        told, payload = self._link.call("look", pid=self.pid)
+        return payload[: told["out"]].decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What it printed on standard error so far."""
+        told, payload = self._link.call("look", pid=self.pid)
+        return payload[told["out"] :].decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """Output and errors so far, without a terminal's escape sequences: no screen, but enough to look for words."""
+        return plain_text(self._link.call("look", pid=self.pid)[1])
+
+    def shows(self, words: str, limit_s: float = 30) -> bool:
+        """Wait until these words have been printed."""
+        return until(lambda: words in self.text or not self.running, limit_s) and words in self.text
+
+    def press(self, keys: bytes) -> None:
+        """Type in its terminal."""
+        self._link.call("type", keys, pid=self.pid)
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """To the process, or to it and all that it started in its session."""
+        self._link.call("signal", pid=self.pid, signal=int(number), group=group)
+
+    def wait(self, limit_s: float = 60) -> Done:
+        """Until it ends."""
+        ended: list[Done] = []
+
+        def over() -> bool:
+            done = self.done
+            ended.extend([done] if done else [])
+            return done is not None
+
+        assert until(over, limit_s), f"{' '.join(self._argv)} still runs after {limit_s:g} s:\n{self.text}"
+        return ended[0]
+
+
+class DesktopGuest:
+    """See the module. ``kernel`` is an image, the default kernel's when none is given."""
+
+    def __init__(self, kernel: Path | None = None, *, cpus: int = 2, memory_mib: int = MEMORY_MIB) -> None:
+        self.kernel = kernel or kernel_image(DEFAULT)
+        self._cpus, self._memory_mib = cpus, memory_mib
+        self._guest: Guest | None = None
+        self._links: dict[str, Link] = {}
+        self._helper: Job | None = None
+
+    def __enter__(self) -> DesktopGuest:
+        self.open()
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Restore the guest, building it the first time, and carry schedtui in."""
+        qemu = find_qemu()
+        version = ".".join(map(str, qemu.version))
+        shape = Shape(qemu.path, version, self.kernel, self._cpus, self._memory_mib, _plan(), ports=inside.PORTS)
+        self._guest, _, _ = Snapshots(paths.cache_dir() / "lab").open(shape, quiet)
+        try:
+            ports = self._guest.qemu.ports
+            self._links = {name: Link(name, ports[name]) for name in (ROOT_PORT, USER_PORT, PYTHON_PORT)}
+            self._carry_in()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the guest; nothing of it is left."""
+        guest, self._guest = self._guest, None
+        if guest:
+            guest.close()
+
+    @property
+    def console(self) -> str:
+        """The last lines that the guest's kernel and first process printed."""
+        assert self._guest is not None
+        return self._guest.qemu.console
+
+    # Commands
+
+    def run_as_root(self, argv: Sequence[str], timeout_s: float = 60, **more: Any) -> Done:
+        """Run a program to its end. ``more``: env (a dict), folder, given (bytes for its standard input)."""
+        return self._run(ROOT_PORT, {}, argv, timeout_s, **more)
+
+    def run_as_user(self, argv: Sequence[str], timeout_s: float = 60, *, uid: int = USER, **more: Any) -> Done:
+        """Run a program to its end as uid 1000, or another's, in his home and with a clean environment."""
+        return self._run(*_who(uid), argv, timeout_s, **more)
+
+    def schedtui(self, *arguments: str, timeout_s: float = 120, uid: int = USER, **more: Any) -> Done:
+        """The schedtui command with these arguments, in a fork of an interpreter that has its imports done."""
+        return self._run(*_who(uid), arguments, timeout_s, loaded=True, **more)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        uid: int = USER,
+        terminal: tuple[int, int] | None = None,
+        loaded: bool = False,
+        **more: Any,
+    ) -> Job:
+        """Start a program and let it go on; in a ``terminal`` of so many columns and lines when that is given.
+
+        ``loaded``: ``argv`` are arguments of the schedtui command, see ``schedtui``.
+        """
+        port, whom = _who(uid)
+        more |= {"argv": list(argv), "terminal": terminal, "loaded": loaded, **whom}
+        told, _ = self._links[port].call("start", **more)
+        return Job(self._links[port], tuple(argv), told["pid"])
+
+    def user_python(self, code: str, timeout_s: float = 120) -> Any:
+        """Execute it as uid 1000 in the process that goes on. Returns the last line's value, Structs as dicts."""
+        told, _ = self._links[PYTHON_PORT].call("", code.encode(), timeout_s=timeout_s)
+        return told["result"]
+
+    # Files, and the kernel's word. These answer also under a scheduler that starves everybody.
+
+    def read(self, path: str) -> bytes:
+        """A file, as root. Raises FileNotFoundError and other OSErrors."""
+        told, content = self._links[ROOT_PORT].call("read", path=path)
+        if told.get("errno"):
+            raise OSError(told["errno"], os.strerror(told["errno"]), path)
+        return content
+
+    def write(self, path: str, content: bytes, *, uid: int = ROOT, mode: int = 0o644) -> None:
+        """Write a file that belongs to ``uid``; so do the folders that had to be made."""
+        self._links[ROOT_PORT].call("write", content, path=path, uid=uid, mode=mode)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+        try:
+            self.read(path)
+        except IsADirectoryError:
+            return True
+        except FileNotFoundError:
+            return False
+        return True
+
+    @property
+    def state(self) -> str:
+        """The kernel's ``/sys/kernel/sched_ext/state``: enabled, disabled, enabling, …"""
+        return self.read("/sys/kernel/sched_ext/state").decode().strip()
+
+    @property
+    def ops(self) -> str:
+        """The name that the scheduler which runs gave to the kernel; empty on the kernel's own."""
+        try:
+            return self.read("/sys/kernel/sched_ext/root/ops").decode().strip()
+        except OSError:
+            return ""
+
+    # The helper
+
+    def start_helper(self, *flags: str, limit_s: float = 30) -> Job:
+        """Start the daemon as root, and wait for its socket."""
+        self._helper = self.start([str(PYTHON), "-ISu", "-c", _HELPER, *flags], uid=ROOT)
+        job = self._helper
+        assert until(lambda: self._listens(HELPER_SOCKET) or not job.running, limit_s) and job.running, job.text
+        return job
+
+    def kill_helper(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """As a person or the kernel would, and wait until it has gone."""
+        assert self._helper is not None
+        self._helper.signal(number)
+        self._helper.wait(20)
+
+    def _listens(self, path: str) -> bool:
+        return any(line.endswith(path) for line in self.read("/proc/net/unix").decode().splitlines())
+
+    def _run(
+        self, port: str, whom: dict[str, int], argv: Sequence[str], timeout_s: float, *, given: bytes = b"", **more: Any
+    ) -> Done:
+        told, payload = self._links[port].call("run", given, argv=list(argv), timeout_s=timeout_s, **whom, **more)
+        return _done(tuple(argv), told, payload)
+
+    def _carry_in(self) -> None:
+        root, user, python = (self._links[each] for each in (ROOT_PORT, USER_PORT, PYTHON_PORT))
+        told, _ = root.call("unpack", _archive(), folder="/")
+        assert told["code"] == 0
+        code = f"import {', '.join(_PRELOADED)}".encode()
+        both = [user.ask("preload", modules=_PRELOADED), python.ask("", code)]
+        for each in both:
+            each.result(60)
+
+
+class Link:
+    """Our end of a port of the guest: calls from any thread, answers matched by id."""
+
+    def __init__(self, name: str, port: socket.socket) -> None:
+        self._name, self._port = name, port
+        self._ids = count(1)
+        self._waiting: dict[int, Future[tuple[dict[str, Any], bytes]]] = {}
+        self._sending = threading.Lock()
+        threading.Thread(target=self._read, name=f"desktop {name}", daemon=True).start()
+
+    def call(
+        self, op: str, payload: bytes = b"", *, timeout_s: float | None = None, **arguments: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask, and wait for the answer. Raises DesktopFailed."""
+        if op == "run":
+            arguments["timeout_s"] = timeout_s
+        told, content = self.ask(op, payload, **arguments).result((timeout_s or 30) + 30)
+        if "error" in told:
+            raise DesktopFailed(f"{self._name}: {told['error']}")
+        return told, content
+
+    def ask(self, op: str, payload: bytes = b"", **arguments: Any) -> Future[tuple[dict[str, Any], bytes]]:
+        """Ask, and do not wait."""
+        number = next(self._ids)
+        future = self._waiting[number] = Future()
+        with self._sending:
+            send(self._port, {"id": number, "op": op, **arguments}, payload)
+        return future
+
+    def _read(self) -> None:
+        for message, payload in messages(self._port):
+            self._waiting.pop(message["id"]).set_result((message, payload))
+        for each in self._waiting.values():
+            each.set_exception(DesktopFailed(f"{self._name}: the guest ended"))
+
+
+def send(port: socket.socket, message: dict[str, Any], payload: bytes) -> None:
+    """As inside.Port.send."""
+    port.sendall(json.dumps({**message, "bytes": len(payload)}).encode() + b"\n" + payload)
+
+
+def messages(port: socket.socket) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """What inside.Port.send sent, until the guest ends."""
+    with contextlib.suppress(OSError, ValueError), port.makefile("rb") as stream:
+        while line := stream.readline():
+            message = json.loads(line)
+            yield message, stream.read(message.get("bytes", 0))
+
+
+def _who(uid: int) -> tuple[str, dict[str, int]]:
+    return (USER_PORT, {}) if uid == USER else (ROOT_PORT, {"uid": uid})
+
+
+def _done(argv: tuple[str, ...], told: dict[str, Any], payload: bytes) -> Done:
+    output, errors = payload[: told["out"]].decode(errors="replace"), payload[told["out"] :].decode(errors="replace")
+    return Done(argv, told["code"], output, errors, told["seconds"], told["timed_out"])
+
+
+def _plan() -> ImagePlan:
+    base = plan_base()
+    copied = {target: source for target, source in base.copied.items() if not target.endswith(".pyc")}
+    for name in _DEPENDENCIES:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            continue
+        origin = Path(found.origin)
+        folders = [Path(each) for each in found.submodule_search_locations or ()]
+        above = folders[0].parent if folders else origin.parent
+        for each in _files(folders[0]) if folders else [origin]:
+            copied[f"{LIBRARY}/{each.relative_to(above)}"] = each
+    for target, source in list(copied.items()):
+        if target.endswith(".py"):
+            copied[_cached_name(target)] = _bytecode(source, target)
+    ours = Path(__file__).parents[2] / "schedtui/backend/helper/boot.py"
+    copied[f"{inside.HERE}/boot.py"] = ours
+    copied[f"{inside.HERE}/inside.py"] = Path(inside.__file__)
+    homes = {f"{home}/.profile": b"" for uid, home in inside.HOMES.items() if uid}
+    made = {
+        "/init": _INIT.encode(),
+        "/etc/passwd": _PASSWD.encode(),
+        "/etc/group": _GROUP.encode(),
+        "/etc/hosts": b"127.0.0.1 localhost\n",
+        "/usr/local/bin/schedtui": _PROGRAM.encode(),
+        **homes,
+    }
+    return ImagePlan(copied, made, base.links)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
+        for name in sorted(names):
+            if not name.endswith((".pyc", ".pyi")):
+                yield Path(where, name)
+
+
+def _cached_name(path: str) -> str:
+    return importlib.util.cache_from_source(path, optimization="")
+
+
+def _bytecode(source: Path, target: str) -> Path:
+    """A file of the source's bytecode that no interpreter compares with it: in the guest its time is another."""
+    found = source.stat()
+    named = f"{source} {target} {found.st_size} {found.st_mtime_ns} {importlib.util.MAGIC_NUMBER!r}"
+    entry = paths.cache_dir() / "desktop" / "bytecode" / hashlib.sha256(named.encode()).hexdigest()
+    if not entry.exists():
+        text = source.read_bytes()
+        try:
+            code = compile(text, target, "exec", dont_inherit=True, optimize=0)
+        except SyntaxError:  # a template that only looks like Python
+            code = compile("", target, "exec")
+        header = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1) + importlib.util.source_hash(text)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        part = entry.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        part.write_bytes(header + marshal.dumps(code))
+        part.replace(entry)
+    return entry
+
+
+def _archive() -> bytes:
+    """schedtui and all that ships with it, owned by root, and the user's cache of objects."""
+    package = Path(__file__).parents[2] / "schedtui"
+    files: list[tuple[str, Path, int]] = []
+    for each in _files(package):
+        target = f"{LIBRARY}/schedtui/{each.relative_to(package)}"
+        files.append((target, each, ROOT))
+        if each.suffix == ".py":
+            files.append((_cached_name(target), _bytecode(each, target), ROOT))
+    for name in ("bpf", "library", "themes"):
+        folder = paths.shipped(name)
+        for each in _files(folder):
+            files.append((f"{LIBRARY}/schedtui/_shipped/{name}/{each.relative_to(folder)}", each, ROOT))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for target, source, uid in files:
+            entry = tarfile.TarInfo(target.lstrip("/"))
+            content = source.read_bytes()
+            entry.size, entry.mtime, entry.uid, entry.gid = len(content), int(time.time()), uid, uid
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
