@@ -60,6 +60,16 @@ def find_owner(name: str, root: Path = ROOT) -> Owner:
     return _described(holder, {each.pid: each for each in processes})
 
 
+def find_processes(name: str, root: Path = ROOT) -> tuple[int, ...]:
+    """The processes of a program, by the name that /proc gives them: the first 15 characters."""
+    return tuple(each.pid for each in _processes(root / "proc") if each.name == name[:15])
+
+
+def command_of(pid: int, root: Path = ROOT) -> list[str]:
+    """A process's command line; empty when it has ended."""
+    return _Process(root / "proc" / str(pid)).command()
+
+
 class _Process:
     """A process as its folder in /proc shows it; empty where it has just ended."""
 
