@@ -32,6 +32,7 @@ _NEEDED_BYTES = 900 << 20
 _KEPT = 12
 _BOOTS = 3
 _KVM_LIMIT_S = 25
+_USUAL_MEMORY_MIB = 768
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -194,7 +195,7 @@ class Snapshots:
         qemu: Qemu | None = None
         try:
             qemu = Qemu(config)
-            port = wait_for_agent(qemu, _KVM_LIMIT_S if kvm else 90 + 6 * config.cpus)
+            port = wait_for_agent(qemu, _KVM_LIMIT_S if kvm else _emulated_limit_s(config))
             guest = Guest(qemu, port)
             hello = guest.greet(60)
             if not (hello.info and hello.info.sched_ext):
@@ -253,6 +254,11 @@ class Snapshots:
             places.sort(key=lambda each: each.stat().st_mtime, reverse=True)
             for old in places[_KEPT - 1 :]:
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _emulated_limit_s(config: GuestConfig) -> float:
+    """A larger guest has a larger image to unpack."""
+    return 90 + 6 * config.cpus + max(0, config.memory_mib - _USUAL_MEMORY_MIB) / 10
 
 
 def _without_sched_ext(kernel: Path) -> KernelUnsuitable:

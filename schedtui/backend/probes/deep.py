@@ -87,7 +87,7 @@ def checked_seconds(seconds: float) -> float:
 
 def find_bcc(root: Path = Path("/")) -> Bcc:
     """The distribution's bcc and the headers of the running kernel. Raises MissingTool, which says what to install."""
-    package = _package(root)
+    package = find_package(root)
     if package is None:
         raise MissingTool("bcc is not installed.", install_command(root))
     release = os.uname().release
@@ -101,7 +101,8 @@ def find_bcc(root: Path = Path("/")) -> Bcc:
     )
 
 
-def _package(root: Path) -> Path | None:
+def find_package(root: Path = Path("/")) -> Path | None:
+    """The folder of the Python package bcc as the distribution installed it; None when there is none."""
     for pattern in _MODULES:
         for folder in sorted(root.glob(pattern.lstrip("/")), reverse=True):
             # Root will import it: nobody else may be able to change it.
