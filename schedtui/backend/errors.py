@@ -105,6 +105,12 @@ class SetupFailed(SchedtuiError):
     kind = "setup-failed"
 
 
+class ProbeFailed(SchedtuiError):
+    """A deep dive was begun and has no result; ``details`` holds the compiler's lines."""
+
+    kind = "probe-failed"
+
+
 class HelperGone(SchedtuiError):
     """The privileged helper (in the lab: the guest's agent) no longer answers."""
 
@@ -135,6 +141,7 @@ BY_KIND: dict[str, type[SchedtuiError]] = {
         LeaseEnded,
         Interrupted,
         SetupFailed,
+        ProbeFailed,
         HelperGone,
         BadMessage,
     )

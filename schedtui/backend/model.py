@@ -208,6 +208,19 @@ class TakenOver(Struct, frozen=True, kw_only=True):
         return scheduler_words(self.runs, self.mode, self.arguments)
 
 
+class PermanentChange(Struct, frozen=True, kw_only=True):
+    """What is written, or would be, so that another scheduler starts with the computer."""
+
+    starter: OtherName
+    """Who starts it."""
+    path: str
+    diff: str
+    """Unified; empty when the file says so already."""
+    words: str
+    """What is so then, in a sentence."""
+    done: bool = False
+
+
 def scheduler_words(program: str, mode: str, arguments: tuple[str, ...]) -> str:
     """``scx_lavd in gaming mode``, ``scx_lavd --autopilot``; 'no scheduler' without a program."""
     if not program:
@@ -388,6 +401,42 @@ class Completed(Struct, frozen=True, kw_only=True):
     output: str
     seconds: float
     truncated: bool = False
+
+
+class ProbeRow(Struct, frozen=True, kw_only=True):
+    """One task in a deep dive's table, or one pair of tasks of which one woke the other."""
+
+    pid: int
+    """Of the thread."""
+    name: str
+    waker_pid: int = 0
+    """0 also for an idle CPU, which wakes in the name of an interrupt."""
+    waker: str = ""
+    """Empty where the probe does not ask for wakers."""
+    count: int
+    total_ns: int
+    max_ns: int
+
+
+class ProbeResult(Struct, frozen=True, kw_only=True):
+    """What a deep dive counted: every switch, for some seconds."""
+
+    name: str
+    """Of ``probes.deep.CATALOGUE``."""
+    slots: tuple[int, ...]
+    """A histogram of durations, laid out as ``histogram`` says."""
+    rows: tuple[ProbeRow, ...]
+    """The tasks with the largest sums, the largest first."""
+    missed: int
+    """Beginnings that could not be kept, because the table was full."""
+    seconds: float
+    compile_s: float
+    """What it took to compile and attach, before the looking began."""
+    events: int = 0
+    """Runs of its programs while it looked."""
+    cost_ns: int = 0
+    """What those took of all CPUs together, as the kernel measured it."""
+    kernel: str
 
 
 class Check(Struct, frozen=True, kw_only=True):

@@ -6,10 +6,12 @@ library, and the one package bcc from the folder that it is told; REQUEST and th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import json
 import os
+import platform
 import resource
 import signal
 import sys
@@ -23,6 +25,8 @@ SIGN = "DEEP DIVE "
 _HERE = Path(__file__).resolve().parent / "bcc"
 _PR_SET_PDEATHSIG = 1
 _COMPILE_CPU_S = 90
+_BPF_ENABLE_STATS = 32
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}
 _MEMORY = 3 << 30
 _FILE = 64 << 20
 _ROWS = 20
@@ -62,12 +66,15 @@ def _look(request: dict[str, Any]) -> dict[str, Any]:
         wanted = probe["wanted"]
         for pid in _threads(request["pid"], request["cgroup"]):
             wanted[ctypes.c_uint32(pid)] = ctypes.c_uint8(1)
+    _count_cost()
     counting = probe["counting"]
+    events_before, cost_before = _cost()
     counting[ctypes.c_int(0)] = ctypes.c_uint32(1)
     started = time.monotonic()
     time.sleep(request["seconds"])
     counting[ctypes.c_int(0)] = ctypes.c_uint32(0)
     seconds = time.monotonic() - started
+    events, cost_ns = _cost()
     rows = [_row(key, row) for key, row in probe["rows"].items()]
     rows.sort(key=lambda each: -int(each["total_ns"]))
     return {
@@ -76,6 +83,8 @@ def _look(request: dict[str, Any]) -> dict[str, Any]:
         "missed": probe["missed"][ctypes.c_int(0)].value,
         "compile_s": ready - began,
         "seconds": seconds,
+        "events": events - events_before,
+        "cost_ns": cost_ns - cost_before,
     }
 
 
@@ -103,6 +112,25 @@ def _threads(pid: int, cgroup: str) -> Iterator[int]:
             yield from map(int, os.listdir(f"/proc/{process}/task"))  # noqa: PTH208 - only the names
         except OSError:
             continue  # it has ended
+
+
+def _count_cost() -> None:
+    """Let the kernel time every run of a BPF program (BPF_ENABLE_STATS) as long as this process lives."""
+    number = _SYS_BPF.get(platform.machine())
+    if number:
+        kind = ctypes.c_uint32(0)  # BPF_STATS_RUN_TIME
+        ctypes.CDLL(None).syscall(number, _BPF_ENABLE_STATS, ctypes.byref(kind), ctypes.sizeof(kind))
+
+
+def _cost() -> tuple[int, int]:
+    """How often our programs ran so far, and for how many ns, as the kernel's fdinfo says."""
+    runs = spent = 0
+    for descriptor in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            fields = dict(line.partition(":\t")[::2] for line in descriptor.read_text().splitlines())
+            runs += int(fields.get("run_cnt", 0))
+            spent += int(fields.get("run_time_ns", 0))
+    return runs, spent
 
 
 def _row(key: Any, row: Any) -> dict[str, Any]:
