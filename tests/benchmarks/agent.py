@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -30,6 +33,7 @@ from schedtui.desk import Desk
 from tests.conftest import SOURCES
 
 WORDS = "my game stutters when obs records"
+_GOALS = {"configure": "goal ≤ 8 calls, ≤ 20 000 tokens", "create": "goal ≤ 20 calls, ≤ 60 000 tokens"}
 
 
 def quiet(_stage: str, _seconds: float) -> None:
@@ -124,6 +128,21 @@ def main(runs: int = 3) -> None:
         values.append(seconds)
         click.echo(f"  {reason}")
     _line("a clearly worse policy, from the switch until it is gone", values, "≤ 2")
+    tokens()
+
+
+def tokens() -> None:
+    """Calls and tokens of the stories' real prompts, as the stories themselves print them."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-m", "lab", "tests/agent/test_http_stories.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    for line in re.findall(r"^\w+: \d+ calls, \d+ tokens$", told, re.MULTILINE):
+        mode, _, figures = line.partition(": ")
+        click.echo(f"{'a request that ends in “' + mode + '”':<62} {figures}  {_GOALS.get(mode, '')}")
+    click.echo(f"  {told.strip().rpartition(chr(10))[2]}")
 
 
 def _words(runs: int) -> None:
