@@ -218,7 +218,23 @@ class PermanentChange(Struct, frozen=True, kw_only=True):
     """Unified; empty when the file says so already."""
     words: str
     """What is so then, in a sentence."""
+    enables: str = ""
+    """The systemd unit that starts with the computer then, and did not before."""
     done: bool = False
+
+
+class OthersStatus(Struct, frozen=True, kw_only=True):
+    """Who runs what on this computer."""
+
+    owner: Owner
+    """Of what runs now."""
+    others: tuple[Other, ...] = ()
+    taken: tuple[TakenOver, ...] = ()
+    """What was taken over and can be given back."""
+    undoable: bool = False
+    """A change of what starts with the computer can be put back."""
+    told: tuple[str, ...] = ()
+    """What was just done, in sentences."""
 
 
 def scheduler_words(program: str, mode: str, arguments: tuple[str, ...]) -> str:
