@@ -13,6 +13,7 @@ import contextlib
 import os
 import select
 import socket
+import stat
 import sys
 import threading
 import time
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="schedtui-verify", description="Judges one object for schedtui's helper.")
-    parser.add_argument("--cache", type=Path, required=True, help="a folder of its own, for what can be rebuilt")
+    parser.add_argument("--cache", type=Path, help="a folder of its own, for what can be rebuilt")
     parser.add_argument("--prepared", type=Path, help="what setup prepared, if not in /var/lib/schedtui/lab")
     parser.add_argument("--kernel", type=Path, help="the kernel image to judge on, if not this computer's own")
     parser.add_argument("--fd", type=int, help="the connected socket, if systemd does not pass it")
@@ -62,9 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _live_in(cache: Path, prepared: Path | None) -> None:
+def _live_in(cache: Path | None, prepared: Path | None) -> None:
     """All folders that this program knows are in its cache, whatever user it runs as; nothing is kept of reports."""
-    os.environ |= {"HOME": str(cache), "XDG_CACHE_HOME": str(cache), "XDG_DATA_HOME": "/nonexistent"}
+    if cache is not None:
+        os.environ |= {"HOME": str(cache), "XDG_CACHE_HOME": str(cache)}
+    os.environ["XDG_DATA_HOME"] = "/nonexistent"
     os.environ.setdefault("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     os.environ.setdefault("LC_ALL", "C.UTF-8")
     if prepared is not None:
@@ -73,7 +76,10 @@ def _live_in(cache: Path, prepared: Path | None) -> None:
 
 
 def _link_fd(given: int | None) -> int:
-    return _LISTEN_FD if given is None else given
+    """The one that was named, else the standard input, else the first that systemd passes."""
+    if given is not None:
+        return given
+    return 0 if stat.S_ISSOCK(os.fstat(0).st_mode) else _LISTEN_FD
 
 
 def _judge(link: socket.socket, kernel: Path | None) -> Report:
