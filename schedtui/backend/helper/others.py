@@ -16,7 +16,7 @@ import msgspec
 
 from schedtui.backend.errors import NotPermitted, SchedtuiError
 from schedtui.backend.model import Other, OtherName, TakenOver
-from schedtui.backend.probes.owner import command_of, find_processes
+from schedtui.backend.probes.owner import command_of, program_of_loader
 from schedtui.backend.probes.scx_loader import MODES, Bus, Loader, run_tool
 
 ROOT = Path("/")
@@ -138,11 +138,9 @@ class Others:
     def _wait_until_ended(self, other: Other) -> None:
         """scx_loader answers before its scheduler has ended."""
         limit = time.monotonic() + _SETTLE_S
-        while other.pid and (self._root / f"proc/{other.pid}").exists():
+        while other.pid and command_of(other.pid, self._root):
             if time.monotonic() > limit:
-                raise SchedtuiError(
-                    f"{other.runs} did not end within {_SETTLE_S:g} s after scx_loader was told to stop it."
-                )
+                raise SchedtuiError(f"scx_loader was told to stop {other.runs}; it still runs {_SETTLE_S:g} s later.")
             time.sleep(_POLL_S)
 
     def _start(self, taken: TakenOver) -> str:
@@ -203,7 +201,6 @@ class Others:
             return None
         unit_active = unit.get("ActiveState") in ("active", "activating", "reloading")
         now = said or Loader()
-        pids = find_processes(now.scheduler, self._root) if now.scheduler else ()
         return Other(
             name="scx_loader",
             active=said is not None or unit_active,
@@ -212,7 +209,7 @@ class Others:
             runs=now.scheduler,
             mode=now.mode,
             arguments=now.arguments,
-            pid=pids[0] if pids else 0,
+            pid=program_of_loader(now.scheduler, self._root) if now.scheduler else 0,
         )
 
     def _units(self) -> dict[str, dict[str, str]]:

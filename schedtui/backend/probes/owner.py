@@ -22,6 +22,8 @@ _TRIES = 3
 _LINK = "anon_inode:bpf_link"
 _LONGEST_COMMAND = 120
 _MOST_PARENTS = 64
+_NAME_LENGTH = 15
+"""Of a process, as /proc gives it."""
 _NOBODY_LOGGED_IN = 4294967295
 _SHELLS = ("bash", "zsh", "fish", "sh", "dash", "nu", "ksh", "tcsh", "sudo", "doas", "pkexec", "su", "run0")
 _SERVICE = re.compile(r"/system\.slice/(?:[^/]+\.slice/)*([^/]+\.service)(?:/|$)")
@@ -53,6 +55,7 @@ def find_owner(name: str, root: Path = ROOT) -> Owner:
     """Who started the loaded scheduler, which the kernel calls ``name``. Some milliseconds on a large machine."""
     processes = list(_processes(root / "proc"))
     named = [each for each in processes if each.name.startswith("scx_") and each.name != "scx_loader"]
+    named = [each for each in named if each.command()]  # one that has ended and was not waited for has none
     holder = next(filter(_holds_scheduler, (*named, *processes)), None)
     holder = holder or _called(name, named) or next(filter(_is_helper, processes), None)
     if holder is None:
@@ -60,9 +63,12 @@ def find_owner(name: str, root: Path = ROOT) -> Owner:
     return _described(holder, {each.pid: each for each in processes})
 
 
-def find_processes(name: str, root: Path = ROOT) -> tuple[int, ...]:
-    """The processes of a program, by the name that /proc gives them: the first 15 characters."""
-    return tuple(each.pid for each in _processes(root / "proc") if each.name == name[:15])
+def program_of_loader(name: str, root: Path = ROOT) -> int:
+    """The process of a program that scx_loader started, as far as can be told; 0 when there is none of that name."""
+    processes = {each.pid: each for each in _processes(root / "proc")}
+    named = [each for each in processes.values() if each.name == name[:_NAME_LENGTH] and each.command()]
+    its_own = [each for each in named if any(above.name == "scx_loader" for above in _line(each, processes))]
+    return next((each.pid for each in (*its_own, *named)), 0)
 
 
 def command_of(pid: int, root: Path = ROOT) -> list[str]:
