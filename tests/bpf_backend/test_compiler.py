@@ -207,6 +207,18 @@ def test_a_missing_or_old_compiler_is_said_with_what_installs_it(
         assert installer in caught.value.remedy
 
 
+def test_where_the_compiler_has_gone_what_it_made_still_serves(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "p", "int x = 1;\n")
+    obj = compile_bpf(source, cache=cache)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compile_bpf(write(tmp_path / "elsewhere", "int x = 1;\n"), cache=cache) == obj
+    write(tmp_path / "p", "int x = 2;\n")
+    with pytest.raises(MissingTool, match="not installed"):
+        compile_bpf(source, cache=cache)
+
+
 @pytest.mark.parametrize(("plain", "newest"), [("17.0.1", "clang-18"), ("19.1.7", "clang")])
 def test_the_newest_compiler_is_taken_whatever_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: str, newest: str

@@ -18,7 +18,7 @@ import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,21 +72,32 @@ def compile_bpf(source: Path, *, cache: Path | None = None, time_limit_s: float 
     """The object of a ``.bpf.c`` file, for this machine's architecture.
 
     ``cache`` is a folder of earlier objects, by default the user's; one that cannot be written is done without.
+    Where the compiler or libbpf's headers have gone since, the object that was last made of the same source and headers
+    of ours still serves.
     A compiler that needs longer than ``time_limit_s`` (of waiting) or 20 s (of computing) is stopped.
     Raises BadFile, MissingTool, CompileFailed (its message begins ``NAME.bpf.c:LINE:``).
     """
     folder = cache or cache_folder()
-    clang = _find_clang(folder)
-    options = object_options(our_headers())
+    made_of = _source_key(source)
+    try:
+        clang = _find_clang(folder)
+        options = object_options(our_headers())
+    except MissingTool:
+        known = _made_before(folder, made_of)
+        if known is None:
+            raise
+        return known
     key = _key(source, clang, options)
     entry = folder / key
     known = read_entry(entry)
-    if known is not None:
-        return known
-    compiled = _run_clang(source, [clang.path, *options, f"./{source.name}"], time_limit_s)
-    if _key(source, clang, options) == key:  # else it was edited under the compiler
-        write_entry(entry, compiled)
-    return compiled
+    if known is None:
+        known = _run_clang(source, [clang.path, *options, f"./{source.name}"], time_limit_s)
+        if _key(source, clang, options) != key:  # it was edited under the compiler
+            return known
+        write_entry(entry, known)
+    if read_entry(folder / made_of) != key.encode():
+        write_entry(folder / made_of, key.encode())
+    return known
 
 
 def compile_native(source: Path, *, cache: Path | None = None) -> bytes:
@@ -217,12 +228,37 @@ def libbpf_headers() -> Path:
 
 def _key(source: Path, clang: Clang, options: list[str]) -> str:
     beside = sorted(source.parent.glob("*.h"))
+    with _named(source):
+        return object_key(source.name, _text(source), clang, options, beside)
+
+
+def _source_key(source: Path) -> str:
+    """Names what an object is made of, whichever compiler makes it: its entry holds the key of the last such object."""
+    headers = [*sorted(our_headers().rglob("*.h")), *sorted(source.parent.glob("*.h"))]
+    with _named(source):
+        parts = [platform.machine().encode(), source.name.encode(), _text(source)]
+        parts += [part for each in headers for part in (each.name.encode(), each.read_bytes())]
+    return f"source-{_digest(parts)}"
+
+
+def _text(source: Path) -> bytes:
+    if source.stat().st_size > SOURCE_LIMIT_BYTES:
+        raise BadFile(f"{source.name} is longer than {SOURCE_LIMIT_BYTES >> 20} MB: that is no policy.")
+    return source.read_bytes()
+
+
+@contextlib.contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """What cannot be read is told by its name."""
     try:
-        if source.stat().st_size > SOURCE_LIMIT_BYTES:
-            raise BadFile(f"{source.name} is longer than {SOURCE_LIMIT_BYTES >> 20} MB: that is no policy.")
-        return object_key(source.name, source.read_bytes(), clang, options, beside)
+        yield
     except OSError as error:
         raise BadFile(f"{error.filename or source} cannot be read: {error.strerror}.") from error
+
+
+def _made_before(folder: Path, made_of: str) -> bytes | None:
+    key = read_entry(folder / made_of)
+    return read_entry(folder / key.decode("ascii", "replace").replace("/", "")) if key else None
 
 
 def object_key(name: str, text: bytes, clang: Clang, options: list[str], beside: Sequence[Path] = ()) -> str:
@@ -232,6 +268,10 @@ def object_key(name: str, text: bytes, clang: Clang, options: list[str], beside:
     parts = [name.encode(), text, *(each.read_bytes() for each in headers), clang.version.encode()]
     parts += [each.replace(str(ours), "include").encode() for each in options]
     parts += [each.name.encode() for each in headers]
+    return _digest(parts)
+
+
+def _digest(parts: Sequence[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
