@@ -24,6 +24,7 @@ from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
+from schedtui.commands.setup import setup
 from schedtui.commands.trust import trust
 from schedtui.commands.verify import verify
 from schedtui.console import (
@@ -72,6 +73,7 @@ def cli(context: click.Context, machine: str, theme: str | None) -> None:
 
 
 cli.add_command(ask)
+cli.add_command(setup)
 cli.add_command(verify)
 
 

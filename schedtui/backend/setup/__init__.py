@@ -1,0 +1,1 @@
+"""Putting the helper where only root can write, and taking it away again."""
