@@ -96,6 +96,8 @@ class SchedtuiApp(App[None]):
         self._opening_act = Act(_opening_title(feed.spec))
         self._preset_act: Act | None = None
         self._panics_begun = self._panics_ended = 0
+        self._cut_short = ""
+        """What the last panic found at work; empty when nothing was."""
         self._kernel, self._cpus = kernel, cpus
         self._frames_seen, self._when_settled = 0, when_settled
         self._closers: list[threading.Thread] = []
@@ -166,7 +168,7 @@ class SchedtuiApp(App[None]):
         this = self._panics_begun
         threading.Thread(target=self._panic, args=(machine,), name="panic", daemon=True).start()
         if self.control is not None:
-            self.control.panicked()
+            self._cut_short = self.control.panicked() or self._cut_short
         self.set_timer(PANIC_PATIENCE_S, lambda: self._panic_is_late(this))
 
     def _panic(self, machine: Machine | None) -> None:
@@ -188,13 +190,34 @@ class SchedtuiApp(App[None]):
             error = message.error or SchedtuiError("Panic failed.")
             self.note("bad", f"F12: {error.message} {error.remedy}".rstrip(), error.details)
             self._toast(f"{error.message}\n\n{error.remedy}".rstrip(), "F12 did not work", "error")
+            self._write_down({"problem": error.message})
             return
         panic = message.panic
-        text = _panic_sentence(panic, self.info)
+        cut_short, self._cut_short = self._cut_short, ""
+        text = _panic_sentence(panic, self.info, cut_short)
         if panic.path == "sysrq" or not self._announces_itself:
             self.note("good", text)
         self._toast(text, "PANIC", "warning")
         self._show_scheduler(panic.scheduler)
+        self._write_down({"before": panic.before, "runs": panic.scheduler.name})
+
+    def _write_down(self, panic: dict[str, str]) -> None:
+        """Only when it is done and told, and elsewhere: no full disk or busy file may stand in a panic's way."""
+        machine = self.info.kind if self.info else "host"
+
+        def write() -> None:
+            from schedtui.backend.audit import Audit
+
+            problem = Audit().append("person", "panic", {"machine": machine, **panic})
+            if problem is not None:
+                self._post(news.AuditFailed(problem))
+
+        if machine != "replay":
+            threading.Thread(target=write, name="audit", daemon=True).start()
+
+    def on_audit_failed(self, message: news.AuditFailed) -> None:
+        """What is done is not in the log."""
+        self.note("warning", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)
 
     def _panic_is_late(self, number: int) -> None:
         if self._panics_ended < number:
@@ -809,15 +832,17 @@ def _described(info: MachineInfo) -> str:
     return f"{what} (Linux {info.kernel}, {len(info.cpus)} CPUs)"
 
 
-def _panic_sentence(panic: Panic, info: MachineInfo | None) -> str:
+def _panic_sentence(panic: Panic, info: MachineInfo | None, cut_short: str = "") -> str:
     if info is not None and info.kind == "replay":
         return "Panic: this is a recording, so there is nothing to take away. This computer was not touched."
     where = "On this computer " if info is None else ""
     took = "less than 1 ms" if panic.took_ms < 1 else f"{panic.took_ms:.0f} ms"
     runs = f"{where}{panic.scheduler.name} runs, read back from the kernel, {took}"
     latch = " Nothing is loaded until you release it (p)." if panic.scheduler.latched else ""
+    ended = f"{cut_short[0].upper()}{cut_short[1:]} ended. " if cut_short else ""
     if panic.path == "nothing-to-do":
-        return f"Panic: there was nothing to take away. {runs}.{latch}"
+        found = f"{ended}Just then nothing of it was loaded" if cut_short else "there was nothing to take away"
+        return f"Panic: {found}. {runs}.{latch}"
     way = " (by way of sysrq S)" if panic.path == "sysrq" else ""
     gone = f"{panic.before} is gone. " if panic.before else ""
-    return f"Panic: {gone}{runs}{way}.{latch}"
+    return f"Panic: {ended}{gone}{runs}{way}.{latch}"

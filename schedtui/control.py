@@ -146,11 +146,21 @@ class Control:
             if self._engine is not None:
                 self._engine.stop()
 
-    def panicked(self) -> None:
-        """F12 was pressed: what is worked on ends. Whoever watches a deployment sees by itself that it is gone."""
+    def panicked(self) -> str:
+        """F12 was pressed: what is worked on ends. Whoever watches a deployment sees by itself that it is gone.
+
+        What it cut short, for a sentence: also in a turn of the kernel's own scheduler. Empty when nothing was at work.
+        """
+        trial, asking = self.trial, self.asking
+        cut_short = ""
+        if trial is not None and not trial.is_over:
+            cut_short = f"the trial of {trial.policy.name}"
+        elif asking is not None and not asking.is_over:
+            cut_short = "the work on your request"
         self.stop("F12 was pressed.")
-        if self.trial is not None:
-            self.trial.stop("F12 was pressed.")
+        if trial is not None:
+            trial.stop("F12 was pressed.")
+        return cut_short
 
     # The end
 

@@ -76,6 +76,13 @@ class ActEnded(Message):
 
 
 @dataclass
+class AuditFailed(Message):
+    """A panic is done, but could not be written to the log."""
+
+    error: SchedtuiError
+
+
+@dataclass
 class PanicEnded(Message):
     """A panic has been carried out, or could not be."""
 

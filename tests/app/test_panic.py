@@ -9,16 +9,24 @@ import pytest
 from textual.pilot import Pilot
 
 from schedtui.app import SchedtuiApp
+from schedtui.backend.audit import Audit
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.model import Event
 from schedtui.messages import MachineWanted
 from schedtui.widgets.events import EventPanel
 from tests.app.conftest import live, running, screen_text, until
+from tests.app.shelf import shelf
+from tests.app.trials import trial
 
 
 def panics(app: SchedtuiApp) -> list[str]:
     """The panics among the events, newest first."""
-    return [event.text for event in app.dashboard.query_one(EventPanel)._events if event.text.startswith("Panic")]
+    return [text for text in events(app) if text.startswith("Panic")]
+
+
+def events(app: SchedtuiApp) -> list[str]:
+    """What happened, newest first."""
+    return [event.text for event in app.dashboard.query_one(EventPanel)._events]
 
 
 async def f12_is_heard(app: SchedtuiApp, pilot: Pilot[None]) -> None:
@@ -100,3 +108,35 @@ async def test_f12_is_heard_while_a_machine_is_being_opened(home: Path) -> None:
         await pilot.pause()
         await f12_is_heard(app, pilot)
         os.close(os.open(never, os.O_RDWR))
+
+
+@pytest.mark.slow
+async def test_f12_stands_in_the_audit_log_once_it_is_done_and_told() -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await f12_is_heard(app, pilot)
+        await until(pilot, lambda: bool(Audit().path.exists() and Audit().entries()))
+        (entry,) = Audit().entries()
+        assert (entry.actor, entry.act) == ("person", "panic")
+        assert entry.details["runs"] == app.info.default_scheduler
+
+
+@pytest.mark.slow
+async def test_f12_works_and_says_so_when_the_log_cannot_be_written() -> None:
+    Audit().path.mkdir(parents=True)
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        await f12_is_heard(app, pilot)
+        await until(pilot, lambda: "could not be written to the log" in str(events(app)))
+
+
+@pytest.mark.slow
+async def test_f12_in_a_turn_of_the_kernels_own_scheduler_names_the_trial_that_it_ended(home: Path) -> None:
+    async with running() as (app, pilot):
+        await live(app, pilot)
+        app.control.trial = trial(shelf(home), "measuring")
+        await f12_is_heard(app, pilot)
+        assert "The trial of brisk ended. Just then nothing of it was loaded." in panics(app)[0]
+        app.control.trial = None
+        await f12_is_heard(app, pilot)
+        assert "nothing to take away" in panics(app)[0]
