@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from schedtui.backend.errors import NotPermitted
 from schedtui.backend.machine import Progress
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import Completed, Event, Frame, Loadable, MachineInfo, Panic, Sample, Scheduler, Setting
 from schedtui.backend.probes.counters import RunDelayCounters
 from schedtui.backend.probes.owner import OwnerProbe
-from schedtui.backend.probes.sampler import Sampler, make_sampler
+from schedtui.backend.probes.sampler import Sampler
 from schedtui.backend.probes.scheduler import default_scheduler, describe_change, read_scheduler
 from schedtui.backend.probes.topology import read_memory_mib, read_topology
 
@@ -50,7 +50,7 @@ class HostMachine:
             progress("Looking at this computer", 0.0)
             with self._sampling:  # two threads may open it at once, and one sampler would be left over
                 if self._info is None:
-                    self._sampler = make_sampler(root=self._root)
+                    self._sampler = Sampler(root=self._root)
                     self._info = _describe(self._root)
             progress("Ready", time.monotonic() - began)
         return self._info
@@ -91,7 +91,9 @@ class HostMachine:
         """See machine.Machine."""
         self._ready_counters().focus(names)
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
         """Refused: nothing is loaded on this computer."""
         raise self._refusal()
 
@@ -102,6 +104,10 @@ class HostMachine:
     def keep(self) -> Scheduler:
         """Refused, as ``load`` is."""
         raise self._refusal()
+
+    def output(self) -> str:
+        """Nothing, without the helper."""
+        return ""
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Refused, as ``load`` is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schedtui.backend.helper.server import run_command
+from schedtui.backend.helper.commands import run_command
 
 
 def test_a_command_that_never_pauses_printing_is_killed_at_its_time_limit() -> None:

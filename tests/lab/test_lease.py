@@ -53,10 +53,11 @@ sys.path.insert(0, "/schedtui")
 from pathlib import Path
 from schedtui.backend.helper.client import HelperClient
 from schedtui.backend.helper.protocol import GetScheduler, Load
-from schedtui.backend.helper.server import Channel, Server
+from schedtui.backend.helper.handlers import Handling
+from schedtui.backend.helper.server import Server
+from schedtui.backend.helper.session import Limits, SocketChannel
 from schedtui.backend.model import MachineInfo
-from schedtui.backend.probes.sampler import Sampler
-from schedtui.backend.workloads import Workloads
+from schedtui.backend.probes.sampler import Samplers
 
 ours, theirs = socket.socketpair()
 client = os.fork()
@@ -68,9 +69,12 @@ if not client:
     os.kill(os.getpid(), signal.SIGKILL)
 theirs.close()
 info = MachineInfo(kind="host", name="guest", kernel="", sched_ext=True, default_scheduler="EEVDF", can_load=True)
-server = Server(info, Sampler, Workloads.prepare(), lambda _: None)
-server.serve(Channel(ours.fileno(), ours.fileno()))
+handling = Handling()
+handling.server = server = Server(info, Samplers(), handling.lab())
+server.add(SocketChannel(ours), Limits())
+server.run()
 ended = os.waitpid(client, 0)[1]
+time.sleep(1)  # the lease's end is another thread's
 print(json.dumps({"runs": server.control.scheduler().name, "killed": os.WTERMSIG(ended)}), flush=True)
 server.close()
 os._exit(0)  # the guest lacks what Python needs to end the server's threads

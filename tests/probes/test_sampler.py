@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from schedtui.backend.model import Frame
-from schedtui.backend.probes.sampler import Sampler, make_sampler
+from schedtui.backend.probes.sampler import Sampler, Samplers
 from tests.probes.trees import STAT, eight_cpus_two_caches, write, write_sched_ext
 
 
 def test_a_frame_of_this_machine_holds_what_the_kernel_offers() -> None:
-    sampler = make_sampler()
+    sampler = Sampler()
     time.sleep(0.15)
     frame = sampler.sample()
     sampler.close()
@@ -31,7 +31,7 @@ def test_a_frame_of_this_machine_holds_what_the_kernel_offers() -> None:
 
 
 def test_frames_survive_the_journey_as_json() -> None:
-    sampler = make_sampler()
+    sampler = Sampler()
     frame = sampler.sample()
     sampler.close()
     assert msgspec.json.decode(msgspec.json.encode(frame), type=Frame) == frame
@@ -63,9 +63,10 @@ def test_a_kernel_without_run_delay_is_measured_with_a_timer(tmp_path: Path) -> 
 
 
 def test_a_probe_that_cannot_be_loaded_is_named_and_replaced() -> None:
-    sampler = make_sampler(b"no object at all")
-    frame = sampler.sample()
-    sampler.close()
+    watcher = Samplers(b"no object at all").watch()
+    frame = watcher.sample()
+    watcher.close()
+    assert frame is not None
     assert frame.missing["wakeup-probe"]
     assert frame.latency is not None
     assert frame.latency.source != "wakeup-probe"
@@ -84,7 +85,7 @@ def test_a_loaded_scheduler_and_eight_cpus_are_seen(tmp_path: Path) -> None:
 
 def test_closing_a_sampler_gives_every_descriptor_back() -> None:
     before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    sampler = make_sampler()
+    sampler = Sampler()
     sampler.sample()
     sampler.close()
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from schedtui.backend.bpf.loader import LoadedScheduler, load_scheduler
+from schedtui.backend.bpf.loader import load_scheduler
 from schedtui.backend.errors import BadMessage, Interrupted, LeaseEnded, NotPermitted, PanicLatched, SchedtuiError
 from schedtui.backend.model import Event, EventKind, ExitInfo, Owner, Panic, Scheduler, Setting
 from schedtui.backend.probes.owner import OwnerProbe
@@ -33,6 +34,40 @@ _RELEASE = "Choose a preset again (p): it asks, and releases the panic."
 Announce = Callable[[Event], None]
 
 
+class Running(Protocol):
+    """A scheduler that runs because this process holds it: see bpf.loader.LoadedScheduler. For any thread."""
+
+    def statistics(self) -> dict[str, int]:
+        """Its own counters. Waits for nothing."""
+        ...
+
+    def tune(self, settings: dict[str, Setting]) -> None:
+        """Change these while it runs, all or none. Raises BadTunable."""
+        ...
+
+    def exit_info(self) -> ExitInfo | None:
+        """None while the kernel runs it; else why it ended. Cheap."""
+        ...
+
+    def unload(self) -> ExitInfo | None:
+        """Give the machine back, and return when the kernel has. May be called again. Raises SchedtuiError."""
+        ...
+
+
+class Holder(Protocol):
+    """Whoever asked for what runs under a lease."""
+
+    @property
+    def gone(self) -> bool:
+        """It can renew nothing any more."""
+        ...
+
+
+Begin = Callable[[Callable[[], bool]], Running]
+"""Has the kernel run a scheduler. It asks what it is given right before that and right after: when it says no,
+nothing stays loaded and Interrupted is raised."""
+
+
 class SchedulerControl:
     """One scheduler at a time. Every method may be called from any thread."""
 
@@ -40,7 +75,7 @@ class SchedulerControl:
         self._announce = announce
         self._owners = OwnerProbe()
         self._turn = threading.Lock()
-        self._loaded: LoadedScheduler | None = None
+        self._loaded: Running | None = None
         self._policy = ""
         self._since: float | None = None
         self._digest = ""
@@ -48,6 +83,7 @@ class SchedulerControl:
         self._enable_seq = -1
         """The kernel's count of enabled schedulers when ours was: tells ours from another program's."""
         self._lease_s: float | None = None
+        self._holder: Holder | None = None
         self._renewed = 0.0
         """Monotonic time of the last sign of whoever watches what runs under the lease."""
         self._ended = "The helper that held it ended, and another took its place"
@@ -55,7 +91,7 @@ class SchedulerControl:
         self._latched = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
-        self._unloads: queue.SimpleQueue[LoadedScheduler] = queue.SimpleQueue()
+        self._unloads: queue.SimpleQueue[Running] = queue.SimpleQueue()
         threading.Thread(target=self._unload_for_panic, name="panic-unload", daemon=True).start()
 
     def scheduler(self) -> Scheduler:
@@ -82,12 +118,37 @@ class SchedulerControl:
         return self._owners.owner(found)
 
     def load(
-        self, policy: str, obj: bytes, settings: dict[str, Setting], panics: int, lease_s: float | None = None
+        self,
+        policy: str,
+        obj: bytes,
+        settings: dict[str, Setting],
+        panics: int,
+        lease_s: float | None = None,
+        holder: Holder | None = None,
     ) -> Scheduler:
-        """Replace what we run by this object, asked for when ``panics`` had come.
+        """Replace what we run by this object. See ``start``; raises what loading it raises, too."""
 
-        With ``lease_s``, ``watch_lease`` takes it away again when nobody renewed the lease for so many seconds.
-        Raises PanicLatched, BadTunable, LoadRejected, Interrupted, BadMessage (a lease of no sensible length), …
+        def begin(may_attach: Callable[[], bool]) -> Running:
+            return load_scheduler(obj, settings, may_attach=may_attach)
+
+        digest = hashlib.sha256(obj).hexdigest()
+        return self.start(policy, begin, digest, settings, panics, lease_s, holder)
+
+    def start(
+        self,
+        policy: str,
+        begin: Begin,
+        digest: str,
+        settings: dict[str, Setting],
+        panics: int,
+        lease_s: float | None = None,
+        holder: Holder | None = None,
+    ) -> Scheduler:
+        """Replace what we run by what ``begin`` begins, asked for when ``panics`` had come.
+
+        With ``lease_s``, ``watch_lease`` takes it away again when ``holder`` is gone, or nobody renewed the lease for
+        so many seconds. Raises PanicLatched, Interrupted, BadMessage (a lease of no sensible length), and what
+        ``begin`` raises.
         """
         _check_lease(lease_s)
 
@@ -101,7 +162,7 @@ class SchedulerControl:
             self._release()
             began = time.monotonic()
             try:
-                loaded = load_scheduler(obj, settings, may_attach=allowed)
+                loaded = begin(allowed)
             except Interrupted:
                 self._say("warning", f"{policy} was not loaded: panic came first")
                 raise
@@ -109,8 +170,8 @@ class SchedulerControl:
                 self._say("bad", f"{policy} was not loaded: {error.message}", error.details)
                 raise
             self._enable_seq = read_scheduler().enable_seq
-            self._digest, self._settings = hashlib.sha256(obj).hexdigest(), settings
-            self._renewed, self._lease_s = time.monotonic(), lease_s
+            self._digest, self._settings = digest, settings
+            self._renewed, self._lease_s, self._holder = time.monotonic(), lease_s, holder
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
@@ -122,7 +183,7 @@ class SchedulerControl:
             self._say("good", f"{now.name} runs: the kernel took it in {time.monotonic() - began:.1f} s")
             return now
 
-    def renew(self, lease_s: float | None = None) -> None:
+    def renew(self, lease_s: float | None = None, holder: Holder | None = None) -> None:
         """A sign of life of whoever watches, which also sets the lease's length when that is given.
 
         Waits for nothing: while something is loaded or goes, neither is true yet, and the next renewal tells.
@@ -135,29 +196,26 @@ class SchedulerControl:
         try:
             if self._loaded is None or self._lease_s is None:
                 raise LeaseEnded(f"{self._ended}.", f"{self.scheduler().name} runs.")
+            self._refuse_others(holder)
             self._renewed = time.monotonic()
             if lease_s is not None:
                 self._lease_s = lease_s
         finally:
             self._turn.release()
 
-    def keep(self) -> Scheduler:
+    def keep(self, holder: Holder | None = None) -> Scheduler:
         """What runs under a lease stays. Raises LeaseEnded when nothing of ours runs."""
         with self._turn:
             if self._loaded is None:
                 raise LeaseEnded(f"There is nothing to keep: {self._ended}.", f"{self.scheduler().name} runs.")
-            self._lease_s = None
+            self._refuse_others(holder)
+            self._lease_s = self._holder = None
             return self.scheduler()
 
     def watch_lease(self) -> None:
-        """When a lease has run out, give the machine back to the kernel and say so. Cheap when it has not."""
+        """When a lease is over, give the machine back to the kernel and say so. Cheap when it is not."""
         if self._silence():
             self._end_lease(self._silence)
-
-    def client_gone(self) -> None:
-        """Whoever watches can renew nothing any more."""
-        if self._lease_s is not None:
-            self._end_lease(lambda: "whoever watched it went away")
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Change tunables of what we run, without loading it again.
@@ -243,8 +301,15 @@ class SchedulerControl:
                 "Open the presets and press enter on one: it asks, and releases it.",
             )
 
+    def _refuse_others(self, holder: Holder | None) -> None:
+        if self._holder is not None and self._holder is not holder:
+            raise LeaseEnded(f"{self._policy} is on trial for another schedtui now.", "Wait until that has decided.")
+
     def _silence(self) -> str:
-        """Why the lease has run out; empty while it has not."""
+        """Why the lease is over; empty while it is not."""
+        holder = self._holder
+        if holder is not None and holder.gone:
+            return "whoever watched it went away"
         lease_s, silent_s = self._lease_s, time.monotonic() - self._renewed
         over = lease_s is not None and silent_s > lease_s
         return f"whoever watched it was silent for {silent_s:.1f} s" if over else ""
@@ -266,7 +331,7 @@ class SchedulerControl:
 
     def _release(self) -> bool:
         loaded, self._loaded = self._loaded, None
-        self._lease_s = None
+        self._lease_s = self._holder = None
         if loaded is None:
             return False
         loaded.unload()

@@ -18,17 +18,21 @@ from pathlib import Path
 
 from schedtui.backend.helper import boot
 from schedtui.backend.helper.control import become_realtime
+from schedtui.backend.helper.handlers import Handling
 from schedtui.backend.helper.memory import hold_memory
-from schedtui.backend.helper.server import Channel, Server
+from schedtui.backend.helper.server import Server
+from schedtui.backend.helper.session import Limits, PortChannel
 from schedtui.backend.model import MachineInfo
 from schedtui.backend.probes.kernel_id import read_kernel_id
-from schedtui.backend.probes.sampler import Sampler, make_sampler
+from schedtui.backend.probes.sampler import Samplers
 from schedtui.backend.probes.scheduler import default_scheduler
 from schedtui.backend.probes.topology import read_topology
 from schedtui.backend.workloads import Workloads
 
 READY = "SCHEDTUI AGENT READY ON "
 PROBE = Path("/schedtui/wakeup_latency.bpf.o")
+_MAX_UNREAD_BYTES = 64 << 20
+"""While its client stands still, which is that computer's own affair."""
 
 
 def main() -> None:
@@ -79,14 +83,17 @@ def _serve(*, successor: bool) -> None:
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         kernel_id=read_kernel_id(),
     )
-    sampler = _ready_sampler()
+    samplers = _ready_samplers()
     if not successor:
         boot.tell_wrong_clock()
-    server = Server(info, lambda: sampler, workloads, _set_clock)
+    handling = Handling()
+    server = Server(info, samplers, handling.lab(), workloads=workloads, set_clock=_set_clock)
+    handling.server = server
     port = _open_port()
     print(READY + os.ttyname(port) if os.isatty(port) else READY + "virtio", flush=True)
     while True:
-        server.serve(Channel(port, port), successor=successor)
+        server.add(PortChannel(port), Limits(unread_bytes=_MAX_UNREAD_BYTES), successor=successor)
+        server.run()
         successor = False
 
 
@@ -102,9 +109,9 @@ def _call_this_process(name: str) -> None:
         Path("/proc/self/comm").write_text(name)
 
 
-def _ready_sampler() -> Sampler:
+def _ready_samplers() -> Samplers:
     """Made before the snapshot is taken, so that a restored guest does not load the probe anew."""
-    return make_sampler(PROBE.read_bytes() if PROBE.exists() else None)
+    return Samplers(PROBE.read_bytes() if PROBE.exists() else None, resident=True)
 
 
 def _open_port() -> int:

@@ -1,7 +1,9 @@
 """What the helper and its clients say to each other: one JSON object a line, in both directions.
 
 A client sends ``Request(id, body)``; the server answers each with exactly one ``Reply`` of the same id, in
-any order (a panic overtakes a load). A subscribed client also gets replies with id 0: its Frames.
+any order (a panic overtakes a load). Before it may come interim ones of that id, whose ``progress`` is set. A
+subscribed client also gets replies with id 0: its Frames. A failure with id 0 is about the connection itself.
+An object may come beside its message as a sealed memory file (SCM_RIGHTS): see ``sealed``.
 Imported by code that runs as root: the standard library and msgspec only.
 """
 
@@ -11,9 +13,19 @@ import msgspec
 from msgspec import Struct, field
 
 from schedtui.backend.errors import BY_KIND, BadMessage, SchedtuiError
-from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import (
+    Completed,
+    Frame,
+    MachineInfo,
+    OthersStatus,
+    Panic,
+    PermanentChange,
+    Sample,
+    Scheduler,
+    Setting,
+)
 
-VERSION = 1
+VERSION = 2
 MAX_REQUEST_BYTES = 4 << 20
 """Longest line a server reads: an object of 3 MB in base64. Policies are about 20 KB."""
 MAX_REPLY_BYTES = 16 << 20
@@ -51,10 +63,12 @@ class Load(Struct, frozen=True, tag="load"):
     """Load these bytes as a sched_ext scheduler."""
 
     name: str
-    object: bytes
+    object: bytes = b""
     settings: dict[str, Setting] = field(default_factory=dict)
     lease_s: float | None = None
     """Take it away again when no Renew came for so long (0.2 to 600), or the client goes away; None: it stays."""
+    sealed: bool = False
+    """The object comes as a sealed memory file with this message; ``object`` is empty. A host takes nothing else."""
 
 
 class Renew(Struct, frozen=True, tag="renew"):
@@ -102,6 +116,87 @@ class Run(Struct, frozen=True, tag="run"):
     timeout_s: float
 
 
+class PutFile(Struct, frozen=True, tag="put-file"):
+    """Carry a piece of a file into a lab's guest."""
+
+    path: str
+    offset: int
+    data: bytes
+    executable: bool = False
+
+
+class StartProgram(Struct, frozen=True, kw_only=True, tag="start-program"):
+    """Start a program that was carried into a lab's guest, as its scheduler."""
+
+    name: str
+    """Of its entry in the library."""
+    path: str
+    arguments: tuple[str, ...]
+    digest: str
+    """See ``Program.digest``: what the helper reports while it runs."""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    lease_s: float | None = None
+
+
+class LoadProgram(Struct, frozen=True, kw_only=True, tag="load-program"):
+    """Start an external scheduler of a host, which the helper finds and checks itself, and writes the arguments of."""
+
+    name: str
+    """Of its entry in the library."""
+    goal: str
+    """Whose mode; empty: as it is by itself."""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    digest: str = ""
+    """What the client has seen it proven as; another is not started."""
+    lease_s: float | None = None
+
+
+class ProveProgram(Struct, frozen=True, kw_only=True, tag="prove-program"):
+    """Have the helper's own verification run that very program."""
+
+    name: str
+    goal: str
+    settings: dict[str, Setting] = field(default_factory=dict)
+    quick: bool = False
+
+
+class GetOutput(Struct, frozen=True, tag="output"):
+    """What the scheduler's program printed last."""
+
+
+class GetStatus(Struct, frozen=True, tag="status"):
+    """What the helper says of itself."""
+
+
+class GetOthers(Struct, frozen=True, tag="others"):
+    """Who started what runs, and what else starts schedulers on this computer."""
+
+
+class TakeOver(Struct, frozen=True, tag="take-over"):
+    """Stop what scx.service and scx_loader run, and remember it."""
+
+
+class GiveBack(Struct, frozen=True, tag="give-back"):
+    """Start what was taken over, as it was."""
+
+
+class MakePermanent(Struct, frozen=True, kw_only=True, tag="make-permanent"):
+    """Have an external scheduler start with the computer; the helper writes its arguments."""
+
+    name: str
+    """Of its entry in the library."""
+    goal: str = ""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    preview: bool = True
+    """Only say what would be written."""
+
+
+class UndoPermanent(Struct, frozen=True, tag="undo-permanent"):
+    """Put the file that was written last back as it was."""
+
+    preview: bool = True
+
+
 Body = (
     Hello
     | Subscribe
@@ -118,6 +213,17 @@ Body = (
     | StartWorkload
     | StopWorkloads
     | Run
+    | PutFile
+    | StartProgram
+    | LoadProgram
+    | ProveProgram
+    | GetOutput
+    | GetStatus
+    | GetOthers
+    | TakeOver
+    | GiveBack
+    | MakePermanent
+    | UndoPermanent
 )
 
 
@@ -137,10 +243,33 @@ class Failure(Struct, frozen=True):
     details: str = ""
 
 
+class HelperStatus(Struct, frozen=True, kw_only=True):
+    """What the helper of a host says of itself."""
+
+    version: int
+    """Of the protocol."""
+    program: str
+    """The version of schedtui that it is a part of."""
+    pid: int
+    since: float
+    """Unix time of its start."""
+    allowed: tuple[int, ...] = ()
+    """User ids that it serves, beside root."""
+    sessions: int = 0
+    """Clients now."""
+    latched: bool = False
+    rights: tuple[str, ...] = ()
+    """The capabilities that it kept."""
+    notes: tuple[str, ...] = ()
+    """What it could not do when it started, in sentences."""
+
+
 class Reply(Struct, frozen=True, omit_defaults=True):
     """The answer to one request (same id), or a Frame of the stream (id 0). One field is set, or none for 'done'."""
 
     id: int
+    progress: str = ""
+    """What is being done for the request now. Not its answer, which is still to come."""
     failure: Failure | None = None
     info: MachineInfo | None = None
     scheduler: Scheduler | None = None
@@ -148,6 +277,10 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     completed: Completed | None = None
     sample: Sample | None = None
     frame: Frame | None = None
+    status: HelperStatus | None = None
+    output: str | None = None
+    others: OthersStatus | None = None
+    permanent: PermanentChange | None = None
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

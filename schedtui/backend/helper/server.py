@@ -1,7 +1,9 @@
-"""The helper's server: reads requests from one client, answers each, and streams Frames.
+"""The helper's service: what all its clients share, and the threads that work for them.
 
-Panic and questions are answered by the thread that reads, so they wait for nothing. What changes the machine goes
-through one thread in order; commands and the stream have threads of their own.
+One thread reads every client and answers what takes no time; it starts no threads and waits for nobody, because a
+thread that is made under a bad scheduler may never begin. All others are made before the first client comes: panic has
+one of its own, what changes the machine goes through one in order, looking, long requests and the streams have theirs.
+What each message does is the table of handlers' (handlers.py).
 """
 
 from __future__ import annotations
@@ -10,410 +12,404 @@ import contextlib
 import os
 import queue
 import select
-import signal
-import subprocess
+import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from schedtui.backend.errors import BadMessage, SchedtuiError, UnknownName
+from schedtui.backend.errors import BadMessage, SchedtuiError
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.control import SchedulerControl, become_realtime
 from schedtui.backend.helper.protocol import Reply, Request
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Sample
-from schedtui.backend.probes.counters import Counters
-from schedtui.backend.probes.sampler import Sampler
-from schedtui.backend.workloads import KINDS, Workloads
+from schedtui.backend.helper.session import Channel, Limits, Session, SocketChannel
+from schedtui.backend.model import Event, Frame, MachineInfo
+from schedtui.backend.probes.sampler import Samplers
+from schedtui.backend.workloads import Workloads
 
-_MAX_OUTPUT = 1 << 20
-_PIPE_BYTES = 1 << 16
-_MAX_COMMANDS = 4
+_MAX_ASIDE = 4
 _MAX_EVENTS = 100
 _WATCH_S = 0.2
 _RESCAN_S = 1.0
 _FIRST_FRAME_S = 0.25
-_ACTS = (
-    protocol.Focus
-    | protocol.Load
-    | protocol.Keep
-    | protocol.Tune
-    | protocol.Unload
-    | protocol.StartWorkload
-    | protocol.StopWorkloads
-)
-"""What changes the machine: done by one thread, in order."""
+_LEAST_INTERVAL_S = 0.05
+_ACCEPTED_AT_ONCE = 8
+
+BodyT = TypeVar("BodyT")
+
+
+class Lane(Enum):
+    """The thread that answers."""
+
+    AT_ONCE = auto()
+    """The one that reads: only what waits for nothing."""
+    PANIC = auto()
+    LOOK = auto()
+    """Reads counters: may load a probe first."""
+    IN_ORDER = auto()
+    """Changes the machine."""
+    ASIDE = auto()
+    """Takes long; a few at once, others are refused."""
 
 
 @dataclass(frozen=True)
-class Channel:
-    """One client: two descriptors, which may be the same."""
+class Asked(Generic[BodyT]):
+    """One request, as its handler gets it."""
 
-    read_fd: int
-    write_fd: int
+    id: int
+    body: BodyT
+    panics: int
+    """How often panic had come when it arrived."""
+    file: int | None = None
+    """The descriptor that came with it, when its body is ``sealed``. It is closed after the answer."""
+
+
+Answer = Callable[[Session, Asked[Any]], Reply]
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What a message does, and in which thread."""
+
+    lane: Lane
+    answer: Answer
+
+
+Handlers = Mapping[type, Handler]
+Admit = Callable[[socket.socket], Session | None]
+"""Makes a session of a connection; None when it was refused, and is the server's to close."""
 
 
 class Server:
-    """Serves one client at a time over a Channel; outlives its clients."""
+    """Shared by all clients, and outlives them."""
 
     def __init__(
         self,
         info: MachineInfo,
-        sampler: Callable[[], Sampler],
-        workloads: Workloads,
-        set_clock: Callable[[int], None],
+        samplers: Samplers,
+        handlers: Handlers,
+        *,
+        workloads: Workloads | None = None,
+        set_clock: Callable[[int], None] | None = None,
     ) -> None:
-        self._info = info
-        self._make_sampler = sampler
-        self._making = threading.Lock()
-        self._sampler: Sampler | None = None
-        self._workloads = workloads
-        self._set_clock = set_clock
-        self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self.info = info
+        self.samplers = samplers
+        self.workloads = workloads
+        self.set_clock = set_clock
+        self.sessions: tuple[Session, ...] = ()
+        self.control = SchedulerControl(self.announce)
+        self._handlers = handlers
+        self._unseen: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._events_lock = threading.Lock()
         self._stirred = threading.Condition()
-        self._interval_s = 0.0
-        self._wanted_now = False
         self._stop = threading.Event()
-        self.control = SchedulerControl(self._announce)
-        self._acts: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._commands: queue.SimpleQueue[Request] = queue.SimpleQueue()
-        self._idle_commands = threading.BoundedSemaphore(_MAX_COMMANDS)
-        self._write_lock = threading.Lock()
-        self._channel: Channel | None = None
-        for work in (self._do_acts, self._stream, self._watch, *[self._run_commands] * _MAX_COMMANDS):
-            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        self._watch_now = threading.Event()
+        self._poll = select.epoll()
+        self._by_number: dict[int, Session] = {}
+        self._listener: socket.socket | None = None
+        self._admit: Admit | None = None
+        self._idle: Callable[[], bool] | None = None
+        self._held: dict[int, float] = {}
+        """Numbers of the channels that are not read until a time, because they send too fast."""
+        self._lanes: dict[Lane, queue.SimpleQueue[Callable[[], None]]] = {
+            lane: queue.SimpleQueue() for lane in Lane if lane is not Lane.AT_ONCE
+        }
+        self._discarded: queue.SimpleQueue[int | socket.socket] = queue.SimpleQueue()
+        self._idle_aside = threading.BoundedSemaphore(_MAX_ASIDE)
+        for lane in self._lanes:
+            for _ in range(_MAX_ASIDE if lane is Lane.ASIDE else 1):
+                self._thread(lane.name.lower(), lambda lane=lane: self._work(lane))  # type: ignore[misc]
+        self._thread("stream", self._stream)
+        self._thread("watch", self._watch)
+        self._thread("discard", self._close_discarded)
 
-    def serve(self, channel: Channel, *, successor: bool = False) -> None:
-        """Answer one client until it goes away; then everything that it asked for ends.
+    # Clients.
 
-        A ``successor`` of a helper that died tells the client so, after ending the line that may have been cut.
+    def add(self, channel: Channel, limits: Limits, *, uid: int = 0, pid: int = 0, successor: bool = False) -> Session:
+        """Serve one more. A ``successor`` of a helper that died tells the client so.
+
+        Call it from the thread that calls ``run``, or before that.
         """
-        become_realtime()
-        self._channel = channel
+        session = Session(channel, limits, uid, pid, self.samplers.watch(), self._discarded.put, self._poll_for_writing)
+        with self._events_lock:
+            self.sessions = (*self.sessions, session)
+        self._by_number[channel.fileno] = session
+        self._poll.register(channel.fileno, select.EPOLLIN)
         if successor:
             with contextlib.suppress(OSError):
-                os.write(channel.write_fd, b"\n")
-            self._send(Reply(0, info=self._info))
+                channel.write(memoryview(b"\n"))  # ends the line that may have been cut
+            session.send(Reply(0, info=self.info))
             text = f"The helper was ended and started again; {self.control.scheduler().name} runs"
-            self._announce(Event(time=time.time(), kind="warning", text=text))
-        try:
-            self._read_requests(channel)
-        finally:
-            self._channel = None
-            self._set_interval(0)
-            self.control.client_gone()
-            self._workloads.stop()
+            self.announce(Event(time=time.time(), kind="warning", text=text))
+        return session
+
+    def listen(self, listener: socket.socket, admit: Admit) -> None:
+        """Serve whoever connects and is admitted."""
+        listener.setblocking(False)
+        self._listener, self._admit = listener, admit
+        self._poll.register(listener.fileno(), select.EPOLLIN)
+
+    def discard(self, thing: int | socket.socket) -> None:
+        """Close a descriptor of a client's in a thread that may wait for it."""
+        self._discarded.put(thing)
+
+    def run(self, idle: Callable[[], bool] | None = None) -> None:
+        """Read and answer until ``close``, or until there is neither a client nor a listener.
+
+        ``idle`` is asked about once a second while there is no client: when it says yes, that is the end too.
+        """
+        become_realtime()
+        self._idle = idle
+        while not self._stop.is_set() and (self._listener or self.sessions):
+            for number, events in self._poll.poll(self._patience_s()):
+                self._serve(number, events)
+            self._serve_held()
+            self._end_the_gone()
+            if idle and not self.sessions and idle():
+                return
 
     def close(self) -> None:
-        """Let go of the scheduler and end every workload."""
+        """Let go of the scheduler and end every workload. Waits for an unload."""
         self._stop.set()
+        self.stir()
+        self.control.close()
+        if self.workloads:
+            self.workloads.stop()
+
+    # What handlers use.
+
+    def announce(self, event: Event) -> None:
+        """Tell every client what happened; when there is none, the next one."""
+        with self._events_lock:
+            self._tell(event)
+        self.stir()
+
+    def subscribe(self, session: Session, interval_s: float) -> None:
+        """Begin a session's stream of Frames, or (0) end it."""
+        with self._events_lock:
+            if interval_s:
+                while self._unseen:
+                    session.tell(self._unseen.popleft())
+            session.interval_s, session.due = interval_s, None
+        self.stir()
+
+    def stir(self) -> None:
+        """Something happened that Frames should tell soon."""
         with self._stirred:
             self._stirred.notify_all()
-        self.control.close()
-        self._workloads.stop()
 
-    def _read_requests(self, channel: Channel) -> None:
-        pending = bytearray()
-        overflowing = False
-        while True:
+    # The loop.
+
+    def _serve(self, number: int, events: int) -> None:
+        if self._listener and number == self._listener.fileno():
+            self._accept()
+            return
+        session = self._by_number.get(number)
+        if session is None:
+            return
+        if events & select.EPOLLOUT:
+            self._poll.modify(number, self._reading(number))
+            session.flush()
+            self.stir()
+        if events & ~select.EPOLLOUT:
+            for request in session.receive():
+                self._take(session, request)
+            self._hold(session)
+
+    def _accept(self) -> None:
+        assert self._listener is not None and self._admit is not None
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                data = os.read(channel.read_fd, 1 << 16)
+                connection, _ = self._listener.accept()
             except OSError:
                 return
-            if not data:
-                if _comes_back(channel.read_fd):
-                    time.sleep(0.01)
-                    continue
-                return
-            pending += data
-            while (end := pending.find(b"\n")) >= 0:
-                line = bytes(pending[:end])
-                del pending[: end + 1]
-                if overflowing:
-                    overflowing = False
-                else:
-                    self._receive(line)
-            if len(pending) > protocol.MAX_REQUEST_BYTES:
-                if not overflowing:
-                    limit = protocol.MAX_REQUEST_BYTES >> 20
-                    self._fail(0, BadMessage(f"A message was longer than {limit} MiB and was dropped."))
-                overflowing = True
-                pending.clear()
+            if self._admit(connection) is None:
+                self.discard(connection)
 
-    def _receive(self, line: bytes) -> None:
-        try:
-            request = protocol.decode_request(line)
-        except BadMessage as error:
-            self._fail(_id_of(line), error)
+    def _hold(self, session: Session) -> None:
+        wait_s = session.held_s()
+        if wait_s and not session.gone:
+            self._held[session.channel.fileno] = time.monotonic() + wait_s
+            self._poll.modify(session.channel.fileno, select.EPOLLOUT)
+
+    def _serve_held(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, until in self._held.items() if until <= now]:
+            del self._held[number]
+            session = self._by_number[number]
+            self._poll.modify(number, select.EPOLLIN | select.EPOLLOUT)
+            for request in session.waiting_requests():
+                self._take(session, request)
+            self._hold(session)
+
+    def _patience_s(self) -> float | None:
+        if self._held:
+            return max(0.0, min(self._held.values()) - time.monotonic())
+        if any(session.waits_for_more and session.limits.half_message_s for session in self.sessions):
+            return 1.0
+        return 1.0 if self._idle and not self.sessions else None
+
+    def _end_the_gone(self) -> None:
+        now = time.monotonic()
+        for session in self.sessions:
+            if session.overdue(now):
+                session.fail(0, BadMessage("Half a message came, and its end did not."))
+                session.end()
+            if session.gone:
+                self._forget(session)
+
+    def _tell(self, event: Event) -> None:
+        watching = [session for session in self.sessions if session.interval_s]
+        for session in watching:
+            session.tell(event)
+        if not watching:
+            self._unseen.append(event)
+
+    def _forget(self, session: Session) -> None:
+        number = session.channel.fileno
+        with self._events_lock:
+            self.sessions = tuple(each for each in self.sessions if each is not session)
+            for event in session.take_events():
+                self._tell(event)
+        del self._by_number[number]
+        self._held.pop(number, None)
+        with contextlib.suppress(OSError):
+            self._poll.unregister(number)
+        session.drop_files()
+        if isinstance(session.channel, SocketChannel):
+            self.discard(session.channel.link)
+        self._lanes[Lane.LOOK].put(session.watcher.close)
+        if self.workloads:
+            self._lanes[Lane.IN_ORDER].put(self.workloads.stop)
+        self._watch_now.set()
+
+    def _poll_for_writing(self, session: Session) -> None:
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            number = session.channel.fileno
+            self._poll.modify(number, self._reading(number) | select.EPOLLOUT)
+
+    def _reading(self, number: int) -> int:
+        return 0 if number in self._held else select.EPOLLIN
+
+    # Requests.
+
+    def _take(self, session: Session, request: Request) -> None:
+        handler = self._handlers.get(type(request.body))
+        if handler is None:
+            session.fail(request.id, BadMessage("This helper does not do that.", "It is for the lab alone."))
             return
-        body = request.body
-        if isinstance(body, protocol.Run):
-            self._hand_over(request)
-        elif isinstance(body, _ACTS):
-            panics = self.control.panics
-            self._acts.put(lambda: self._answer(request, panics))
+        if not session.greeted and not isinstance(request.body, protocol.Hello | protocol.DoPanic):
+            session.fail(request.id, BadMessage("A client says hello first.", "Update both to the same schedtui."))
+            return
+        file = session.take_file() if getattr(request.body, "sealed", False) else None
+        asked = Asked(request.id, request.body, self.control.panics, file)
+        if handler.lane is Lane.AT_ONCE:
+            self._answer(session, asked, handler.answer)
+        elif refusal := self._refusal(session, handler.lane):
+            session.fail(request.id, refusal)
         else:
-            self._answer(request)
+            session.waits(+1)
+            self._lanes[handler.lane].put(lambda: self._answer_later(session, asked, handler))
+            return
+        if file is not None:
+            self.discard(file)
 
-    def _answer(self, request: Request, panics: int = 0) -> None:
+    def _refusal(self, session: Session, lane: Lane) -> BadMessage | None:
+        if session.unanswered >= session.limits.unanswered and lane is not Lane.PANIC:
+            return BadMessage(f"{session.unanswered} requests wait already.", "Wait for one of them to end.")
+        if lane is Lane.ASIDE and not self._idle_aside.acquire(blocking=False):
+            return BadMessage(f"{_MAX_ASIDE} commands already run here.", "Wait for one of them to end.")
+        return None
+
+    def _answer_later(self, session: Session, asked: Asked[Any], handler: Handler) -> None:
         try:
-            reply = self._act(request, panics)
+            if not session.gone:
+                self._answer(session, asked, handler.answer)
+        finally:
+            session.waits(-1)
+            if asked.file is not None:
+                self.discard(asked.file)
+            if handler.lane is Lane.ASIDE:
+                self._idle_aside.release()
+
+    def _answer(self, session: Session, asked: Asked[Any], answer: Answer) -> None:
+        try:
+            session.send(answer(session, asked))
         except SchedtuiError as error:
-            self._fail(request.id, error)
-            return
+            session.fail(asked.id, error)
         except Exception as error:  # noqa: BLE001 - the edge: a fault of ours must reach the user as a sentence
-            self._fail(request.id, SchedtuiError(f"The helper failed: {type(error).__name__}: {error}"))
-            return
-        self._send(reply)
+            session.fail(asked.id, SchedtuiError(f"The helper failed: {type(error).__name__}: {error}"))
 
-    def _act(self, request: Request, panics: int) -> Reply:
-        match request.body:
-            case protocol.Hello(version=version, unix_time_ns=unix_time_ns):
-                if version != protocol.VERSION:
-                    raise BadMessage(
-                        f"The client speaks version {version} of the helper's protocol, the helper version "
-                        f"{protocol.VERSION}.",
-                        "Update both to the same schedtui.",
-                    )
-                self._set_clock(unix_time_ns)
-                return Reply(request.id, info=self._info, scheduler=self.control.scheduler())
-            case protocol.Subscribe(interval_s=interval_s):
-                if interval_s and not 0.1 <= interval_s <= 60:
-                    raise BadMessage(f"A Frame each {interval_s} s is outside 0.1 to 60 s.")
-                self._set_interval(interval_s)
-                return Reply(request.id)
-            case protocol.GetScheduler():
-                return Reply(request.id, scheduler=self.control.scheduler())
-            case protocol.TakeSample():
-                return Reply(request.id, sample=self._sample())
-            case protocol.Focus(names=names):
-                self._counters().focus(names)
-                return Reply(request.id)
-            case protocol.Load(name=name, object=obj, settings=settings, lease_s=lease_s):
-                return Reply(request.id, scheduler=self.control.load(name, obj, settings, panics, lease_s))
-            case protocol.Renew(lease_s=lease_s):
-                self.control.renew(lease_s)
-                return Reply(request.id)
-            case protocol.Keep():
-                return Reply(request.id, scheduler=self.control.keep())
-            case protocol.Tune(settings=settings):
-                return Reply(request.id, scheduler=self.control.tune(settings))
-            case protocol.Unload():
-                return Reply(request.id, scheduler=self.control.unload())
-            case protocol.DoPanic():
-                return Reply(request.id, panic=self.control.panic())
-            case protocol.Unlatch():
-                self.control.unlatch()
-                return Reply(request.id)
-            case protocol.StartWorkload(kind=kind):
-                self._workloads.start(kind)
-                self._say(f"{KINDS[kind].partition(':')[0]} started")
-                return Reply(request.id)
-            case protocol.StopWorkloads():
-                self._workloads.stop()
-                self._say("All loads stopped")
-                return Reply(request.id)
-            case protocol.Run(command=command, timeout_s=timeout_s):
-                return Reply(request.id, completed=self._run(command, timeout_s))
+    # The threads.
 
-    def _run(self, command: list[str], timeout_s: float) -> Completed:
-        if not command:
-            raise UnknownName("There is no command to run.")
-        return run_command(command, timeout_s)
+    def _thread(self, name: str, work: Callable[[], None]) -> None:
+        def begin() -> None:
+            become_realtime()
+            work()
 
-    def _hand_over(self, request: Request) -> None:
-        if self._idle_commands.acquire(blocking=False):
-            self._commands.put(request)
-        else:
-            self._fail(
-                request.id,
-                BadMessage(f"{_MAX_COMMANDS} commands already run here.", "Wait for one of them to end."),
-            )
+        threading.Thread(target=begin, name=name, daemon=True).start()
 
-    def _run_commands(self) -> None:
-        become_realtime()
+    def _work(self, lane: Lane) -> None:
         while True:
-            self._answer(self._commands.get())
-            self._idle_commands.release()
+            self._lanes[lane].get()()
 
-    def _do_acts(self) -> None:
-        become_realtime()
+    def _close_discarded(self) -> None:
         while True:
-            self._acts.get()()
+            thing = self._discarded.get()
+            with contextlib.suppress(OSError):
+                if isinstance(thing, socket.socket):
+                    thing.close()
+                else:
+                    os.close(thing)
 
     def _watch(self) -> None:
-        become_realtime()
         scanned = time.monotonic()
-        while not self._stop.wait(_WATCH_S):
+        while not self._stop.is_set():
+            self._watch_now.wait(_WATCH_S)
+            self._watch_now.clear()
             self.control.notice_exit()
             self.control.watch_lease()
-            if self._sampler and time.monotonic() - scanned > _RESCAN_S:
+            if time.monotonic() - scanned > _RESCAN_S:
                 scanned = time.monotonic()
                 with contextlib.suppress(SchedtuiError):  # the probe's map is full: who is in it is counted
-                    self._sampler.counters().rescan()
+                    self.samplers.rescan()
 
     def _stream(self) -> None:
-        become_realtime()
-        due: float | None = None
         while not self._stop.is_set():
             with self._stirred:
-                while not self._stop.is_set():
-                    if not self._interval_s:
-                        due = None
-                        self._stirred.wait()
-                        continue
-                    wait_s = 0.0 if due is None else due - time.monotonic()
-                    if wait_s <= 0 or self._wanted_now:
-                        break
-                    self._stirred.wait(wait_s)
-                interval_s = self._interval_s
-                self._wanted_now = False
-            if not interval_s:
-                continue
-            sampler = self._ready_sampler()
-            if due is None:
-                sampler.sample()  # the stream begins here: what lies before, a snapshot perhaps, is no part of it
-                due = time.monotonic() + min(interval_s, _FIRST_FRAME_S)
-                continue
-            frame = self._complete(sampler.sample())
-            due = max(due + interval_s, time.monotonic() + interval_s / 4)
-            self._send(Reply(0, frame=frame))
+                self._stirred.wait(self._next_frame_s())
+            now = time.monotonic()
+            for session in self.sessions:
+                due = session.frame_due()
+                if due is not None and due <= now:
+                    self._send_frame(session)
 
-    def _ready_sampler(self) -> Sampler:
-        with self._making:
-            if self._sampler is None:
-                self._sampler = self._make_sampler()
-            return self._sampler
+    def _next_frame_s(self) -> float | None:
+        due = [each for each in (session.frame_due() for session in self.sessions) if each is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def _counters(self) -> Counters:
-        return self._ready_sampler().counters()
-
-    def _sample(self) -> Sample:
-        counts = self._counters().read()
-        return Sample(
-            time_s=time.monotonic(),
-            scheduler=self.control.scheduler(),
-            wakeups=counts.wakeups,
-            focus_wakeups=counts.focus_wakeups,
-            work=self._workloads.work(),
-            longest_wait_ms=counts.longest_wait_ms,
-            longest_waiter=counts.longest_waiter,
-            source=counts.source,
-        )
-
-    def _complete(self, frame: Frame) -> Frame:
-        events = []
-        while self._events:
-            events.append(self._events.popleft())
-        return msgspec.structs.replace(
-            frame, scheduler=self.control.scheduler(), workloads=self._workloads.status(), events=tuple(events)
-        )
-
-    def _set_interval(self, interval_s: float) -> None:
-        with self._stirred:
-            self._interval_s = interval_s
-            self._stirred.notify_all()
-
-    def _say(self, text: str) -> None:
-        self._announce(Event(time=time.time(), kind="info", text=text))
-
-    def _announce(self, event: Event) -> None:
-        self._events.append(event)
-        with self._stirred:
-            self._wanted_now = True
-            self._stirred.notify_all()
-
-    def _fail(self, request_id: int, error: SchedtuiError) -> None:
-        self._send(Reply(request_id, failure=protocol.failure_of(error)))
-
-    def _send(self, reply: Reply) -> None:
-        channel = self._channel
-        if channel is None:
+    def _send_frame(self, session: Session) -> None:
+        interval_s, begins = session.interval_s, session.due is None
+        frame = session.watcher.sample()
+        if frame is None or not interval_s:
             return
-        line = memoryview(protocol.encode(reply))
-        with self._write_lock, contextlib.suppress(OSError):
-            while line:
-                line = line[os.write(channel.write_fd, line) :]
+        now = time.monotonic()
+        if begins:  # what lies before, a snapshot perhaps, is no part of the stream
+            session.due = session.not_before = now + min(interval_s, _FIRST_FRAME_S)
+            return
+        session.due = max((session.due or now) + interval_s, now + interval_s / 4)
+        session.not_before = now + _LEAST_INTERVAL_S
+        session.send(Reply(0, frame=self._complete(session, frame)))
 
-
-def run_command(command: list[str], timeout_s: float) -> Completed:
-    """Run a command to its end; its whole process group is killed at the time limit, or when it leaves others behind.
-
-    Output (both streams) is kept up to 1 MiB. Raises UnknownName when there is no such program.
-    """
-    began = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    def _complete(self, session: Session, frame: Frame) -> Frame:
+        return msgspec.structs.replace(
+            frame,
+            scheduler=self.control.scheduler(),
+            workloads=self.workloads.status() if self.workloads else (),
+            events=session.take_events(),
         )
-    except (OSError, ValueError) as error:
-        raise UnknownName(f"“{command[0]}” cannot be run there: {error}.") from error
-    assert process.stdout is not None
-    output = _Output(process.stdout.fileno())
-    while process.poll() is None:
-        if time.monotonic() - began > timeout_s:
-            _kill_group(process.pid)
-            process.wait()
-            output.truncated = True
-        else:
-            output.read_within(50)
-    _kill_group(process.pid)
-    output.read_within(0)  # the pipe holds no more than one read takes; others may fill it again without end
-    process.stdout.close()
-    return Completed(
-        command=tuple(command),
-        exit_code=process.returncode,
-        output=output.kept.decode(errors="replace"),
-        seconds=time.monotonic() - began,
-        truncated=output.truncated,
-    )
-
-
-class _Output:
-    """What a command prints, up to 1 MiB of it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.kept = bytearray()
-        self.truncated = False
-        self._descriptor = descriptor
-        self._ended = False
-        os.set_blocking(descriptor, False)
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-
-    def read_within(self, limit_ms: int) -> None:
-        """Take what is there, or comes before the limit."""
-        if self._ended:
-            time.sleep(min(limit_ms, 10) / 1000)
-        elif self._poll.poll(limit_ms):
-            data = os.read(self._descriptor, _PIPE_BYTES)
-            self._ended = not data
-            self.truncated |= len(self.kept) + len(data) > _MAX_OUTPUT
-            self.kept += data[: _MAX_OUTPUT - len(self.kept)]
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader, signal.SIGKILL)
-
-
-def _comes_back(descriptor: int) -> bool:
-    """A virtio port whose host side is away reads as ended, but may come back; a socket does not."""
-    with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("/dev/vport")  # noqa: PTH115 - not a file's path
-    return False
-
-
-def _id_of(line: bytes) -> int:
-    """The id of a request whose body was wrong, so that its sender does not wait for ever; 0 when unreadable."""
-
-    class OnlyId(msgspec.Struct):
-        id: int
-
-    try:
-        return msgspec.json.decode(line, type=OnlyId).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schedtui.backend.errors import SchedtuiError
+from schedtui.backend.errors import Interrupted, SchedtuiError
 from schedtui.backend.model import CpuSample, Frame, Latency, TaskWait
 from schedtui.backend.probes.counters import Counters, RunDelayCounters
 from schedtui.backend.probes.cpu import CpuProbe
@@ -17,14 +19,16 @@ from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.probes.tasks import TasksProbe
 from schedtui.backend.probes.topology import possible_cpus, read_topology
 
+if TYPE_CHECKING:
+    from schedtui.backend.bpf.loader import LoadedProbe
+
 ROOT = Path("/")
 
 
 class Sampler:
     """Takes its baseline when it is made, so the first ``sample`` may follow a fraction of a second later.
 
-    ``latency`` is closed with it; without one, the best that needs no privileges is used. ``counters`` belong to the
-    same source. ``tried`` names sources that
+    ``latency`` is closed with it; without one, the best that needs no privileges is used. ``tried`` names sources that
     were found missing before (see Frame.missing). Raises OSError when /proc is not mounted. For one thread.
     """
 
@@ -32,7 +36,6 @@ class Sampler:
         self,
         *,
         latency: LatencyProbe | None = None,
-        counters: Counters | None = None,
         tried: dict[str, str] | None = None,
         root: Path = ROOT,
     ) -> None:
@@ -46,13 +49,6 @@ class Sampler:
         self._tasks = TasksProbe(self._then, root)
         self._latency = latency or _unprivileged_latency(self._tasks)
         self._tried = tried or {}
-        self._counters = counters
-
-    def counters(self) -> Counters:
-        """The counters behind the Frames' latency, where there are such, else those of the kernel's run delay."""
-        if self._counters is None:
-            self._counters = RunDelayCounters(self._root)
-        return self._counters
 
     def sample(self) -> Frame:
         """What happened since the last call; ``interval_s`` says how long that really was."""
@@ -126,24 +122,129 @@ class Sampler:
         return self._tried | {source: why for source, why in found.items() if why}
 
 
-def make_sampler(wakeup_object: bytes | None = None, root: Path = ROOT) -> Sampler:
-    """A sampler with the best source of wake-up latency that works here.
+class Samplers:
+    """Samplers for several watchers at once, each with a baseline of its own; they share a BPF probe and its counters.
 
-    The BPF probe (``wakeup_object``, compiled) where it can be loaded; else the kernel's run delay; else the timer
-    overshoot of a tiny process.
+    Wake-up latency comes from the BPF probe (``wakeup_object``, compiled) where it can be loaded, else from the
+    kernel's run delay, else from the timer overshoot of a tiny process. Probe and counters end with the last watcher,
+    unless they are ``resident``: then they, and one sampler for the next watcher, are kept ready. For any thread.
     """
-    tried = {}
-    if wakeup_object:
+
+    def __init__(self, wakeup_object: bytes | None = None, root: Path = ROOT, *, resident: bool = False) -> None:
+        self._object = wakeup_object
+        self._root = root
+        self._resident = resident
+        self._lock = threading.Lock()
+        self._watchers = 0
+        self._probe: LoadedProbe | None = None
+        self._counters: Counters | None = None
+        self._tried: dict[str, str] = {}
+        self._spare: Sampler | None = None
+        if resident:
+            with self._lock:
+                self._ready_counters()
+                self._spare = self._made()
+
+    def watch(self) -> Watcher:
+        """One more who looks; it closes what it gets."""
+        with self._lock:
+            self._watchers += 1
+        return Watcher(self)
+
+    def counters(self) -> Counters:
+        """Shared by all; so is their focus."""
+        with self._lock:
+            return self._ready_counters()
+
+    def rescan(self) -> None:
+        """See Counters; costs nothing while nobody counts."""
+        counters = self._counters
+        if counters:
+            counters.rescan()
+
+    def take(self) -> Sampler:
+        """A sampler for one watcher."""
+        with self._lock:
+            spare, self._spare = self._spare, None
+            return spare or self._made()
+
+    def leave(self, sampler: Sampler | None) -> None:
+        """A watcher has gone, with its sampler if it had one."""
+        with self._lock:
+            self._watchers -= 1
+            if sampler and self._resident and not self._spare:
+                self._spare = sampler
+            elif sampler:
+                sampler.close()
+            if not self._watchers and not self._resident:
+                self._counters = None
+                if self._probe:
+                    self._probe.close()
+                    self._probe = None
+
+    def _ready_counters(self) -> Counters:
+        if self._counters is None:
+            self._load()
+            self._counters = self._wakeup_counters() if self._probe else RunDelayCounters(self._root)
+        return self._counters
+
+    def _made(self) -> Sampler:
+        self._ready_counters()
+        if self._probe is None:
+            return Sampler(tried=self._tried, root=self._root)
+        from schedtui.backend.probes.wakeup import WakeupLatency
+
+        return Sampler(latency=WakeupLatency(self._probe), root=self._root)
+
+    def _wakeup_counters(self) -> Counters:
+        from schedtui.backend.probes.wakeup import WakeupCounters
+
+        assert self._probe is not None
+        return WakeupCounters(self._probe, self._root)
+
+    def _load(self) -> None:
+        if self._object is None:
+            return
         from schedtui.backend.bpf.loader import load_probe
-        from schedtui.backend.probes.wakeup import WakeupCounters, WakeupLatency
 
         try:
-            cpus = possible_cpus(root)
-            probe = load_probe(wakeup_object, map_entries={"cpus": cpus, "focus_cpus": cpus})
-            return Sampler(latency=WakeupLatency(probe), counters=WakeupCounters(probe, root), root=root)
+            cpus = possible_cpus(self._root)
+            self._probe = load_probe(self._object, map_entries={"cpus": cpus, "focus_cpus": cpus})
         except SchedtuiError as error:
-            tried["wakeup-probe"] = error.message
-    return Sampler(tried=tried, root=root)
+            self._object, self._tried = None, {"wakeup-probe": error.message}
+
+
+class Watcher:
+    """One who looks at the machine, with a baseline of its own. ``sample`` and ``close`` exclude each other."""
+
+    def __init__(self, samplers: Samplers) -> None:
+        self._samplers = samplers
+        self._lock = threading.Lock()
+        self._sampler: Sampler | None = None
+        self._closed = False
+
+    def sample(self) -> Frame | None:
+        """What happened since the last call; the first begins the baseline. None when it was closed."""
+        with self._lock:
+            if self._closed:
+                return None
+            if self._sampler is None:
+                self._sampler = self._samplers.take()
+            return self._sampler.sample()
+
+    def counters(self) -> Counters:
+        """Those that all share. Raises Interrupted when it was closed."""
+        with self._lock:
+            if self._closed:
+                raise Interrupted("Whoever looked has gone.")
+            return self._samplers.counters()
+
+    def close(self) -> None:
+        """Let go. May be called twice."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._samplers.leave(self._sampler)
 
 
 def _unprivileged_latency(tasks: TasksProbe) -> LatencyProbe:

@@ -40,11 +40,10 @@ class Probe(Protocol):
     def change(self, name: str, entries: dict[bytes, bytes | None]) -> None: ...
     def tune(self, settings: dict[str, Setting]) -> None: ...
     def walk(self, program: str, size: int) -> bytes: ...
-    def close(self) -> None: ...
 
 
 class WakeupLatency:
-    """Deltas of the probe's counters. It closes the probe."""
+    """Deltas of the probe's counters, against a baseline of its own. The probe is another's to close."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
@@ -89,11 +88,10 @@ class WakeupLatency:
         return found
 
     def close(self) -> None:
-        """Detach the probe."""
+        """Let go of the tasks that it was asked for."""
         for pidfd, _ in self._tasks.values():
             os.close(pidfd)
         self._tasks.clear()
-        self._probe.close()
 
     def _snapshot(self) -> list[int]:
         """Each CPU's counters side by side in one large number. As they only grow, the difference of two such numbers
