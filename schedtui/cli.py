@@ -477,7 +477,7 @@ def _record(machine: Machine, file: Path, interval_s: float, seconds: float | No
 
 
 def _whose(scheduler: Scheduler) -> str:
-    return "the kernel's own" if scheduler.owner == "kernel" else f"loaded by {scheduler.owner}"
+    return "the kernel's own" if scheduler.owner == "kernel" else f"started by {scheduler.owner}"
 
 
 def _count(number: int, noun: str) -> str:
