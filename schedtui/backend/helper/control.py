@@ -1,7 +1,8 @@
 """Which scheduler runs: load, unload, panic, and noticing that the kernel threw one out.
 
 Holds the BPF link. It is never pinned: when this process ends, however it ends, the kernel is back on its own
-scheduler. ``panic`` takes no lock that a load holds.
+scheduler. ``panic`` takes no lock that a load holds. Who would load another program's scheduler again is others.py's
+to know; that normal tasks starve, heartbeat.py's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ import msgspec
 
 from schedtui.backend.bpf.loader import load_scheduler
 from schedtui.backend.errors import BadMessage, Interrupted, LeaseEnded, NotPermitted, PanicLatched, SchedtuiError
+from schedtui.backend.helper.latch import Latch
 from schedtui.backend.model import Event, EventKind, ExitInfo, Owner, Panic, Scheduler, Setting
 from schedtui.backend.probes.owner import OwnerProbe
 from schedtui.backend.probes.scheduler import read_scheduler
@@ -28,6 +30,9 @@ STATE = Path("/sys/kernel/sched_ext/state")
 SYSRQ = Path("/proc/sysrq-trigger")
 _LINK_PATIENCE_S = 1.0
 _PANIC_LIMIT_S = 10.0
+_LOOK_AGAIN_S = 5.0
+_LOOK_EACH_S = 0.05
+_RETURNS_TOLD = 3
 _LEASE_S = (0.2, 600.0)
 _RELEASE = "Choose a preset again (p): it asks, and releases the panic."
 
@@ -69,10 +74,20 @@ nothing stays loaded and Interrupted is raised."""
 
 
 class SchedulerControl:
-    """One scheduler at a time. Every method may be called from any thread."""
+    """One scheduler at a time. Every method may be called from any thread.
 
-    def __init__(self, announce: Announce) -> None:
+    ``stop_others`` ends what would load another program's scheduler again, and says in sentences what it ended.
+    """
+
+    def __init__(
+        self, announce: Announce, latch: Latch | None = None, stop_others: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self._announce = announce
+        self.latch = latch or Latch()
+        """Panic's: whether, since when and why nothing is loaded."""
+        self._stop_others = stop_others
+        self._stirred = threading.Event()
+        """Something begins to be loaded."""
         self._owners = OwnerProbe()
         self._turn = threading.Lock()
         self._loaded: Running | None = None
@@ -88,11 +103,13 @@ class SchedulerControl:
         """Monotonic time of the last sign of whoever watches what runs under the lease."""
         self._ended = "The helper that held it ended, and another took its place"
         """How what we ran last came to its end, in a sentence without its full stop."""
-        self._latched = False
+        self._closed = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
         self._unloads: queue.SimpleQueue[Running] = queue.SimpleQueue()
-        threading.Thread(target=self._unload_for_panic, name="panic-unload", daemon=True).start()
+        self._panicked: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for work in (self._unload_for_panic, self._look_again):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
     def scheduler(self) -> Scheduler:
         """What the kernel reports now, with what only we know: the policy, since when, its statistics, the latch."""
@@ -160,6 +177,7 @@ class SchedulerControl:
             if not allowed():
                 raise Interrupted(f"{policy} was not loaded: panic came first.", _RELEASE)
             self._release()
+            self._stirred.set()
             began = time.monotonic()
             try:
                 loaded = begin(allowed)
@@ -215,7 +233,20 @@ class SchedulerControl:
     def watch_lease(self) -> None:
         """When a lease is over, give the machine back to the kernel and say so. Cheap when it is not."""
         if self._silence():
-            self._end_lease(self._silence)
+            self._take_away("warning", self._silence)
+
+    def held(self) -> bool:
+        """Whether a scheduler of ours runs, or may from any moment on."""
+        return self._loaded is not None or self._turn.locked()
+
+    def wait_for_load(self) -> None:
+        """Until something begins to be loaded."""
+        self._stirred.wait()
+        self._stirred.clear()
+
+    def starved(self, late_s: float) -> None:
+        """Normal tasks were not run for so long: give the machine back to the kernel, and say so."""
+        self._take_away("bad", lambda: f"normal tasks were not run for {late_s:.1f} s" if self._loaded else "")
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Change tunables of what we run, without loading it again.
@@ -245,29 +276,40 @@ class SchedulerControl:
                 self._say("info", f"{name} was unloaded: {self.scheduler().name} runs")
             return self.scheduler()
 
-    def panic(self) -> Panic:
-        """Latch, drop our link, and ask the kernel by sysrq if that is not enough; then say what the kernel reports."""
+    def panic(self, why: str = "Panic was pressed") -> Panic:
+        """Latch, drop our link, and ask the kernel by sysrq if that is not enough; then say what the kernel reports.
+
+        A thread of its own looks again for five seconds more, and says what it sees.
+        """
         began = time.monotonic()
-        self._latched = True
-        self._ended = "Panic was pressed"
+        self.latch.set(why)
+        self._ended = why
         self.panics += 1
         before = read_scheduler()
         path = self._leave_sched_ext()
         took_ms = (time.monotonic() - began) * 1000
         after = self.scheduler()
+        problem = self.latch.keep()
+        self._panicked.put(self.panics)
         if path == "nothing-to-do":
             self._say("info", f"PANIC: no sched_ext scheduler ran; {after.name} runs")
         elif after.sched_ext == "disabled":
             self._say("good", f"PANIC: {after.name} is back after {took_ms:.0f} ms ({before.name} is gone)")
         else:
             self._say("bad", f"PANIC: the kernel still reports {after.name} ({after.sched_ext})")
+        if problem:
+            self._say("bad", problem)
         return Panic(scheduler=after, before=before.name, path=path, took_ms=took_ms)  # type: ignore[arg-type]
 
     def unlatch(self) -> None:
-        """Allow loads again."""
-        if self._latched:
-            self._latched = False
-            self._say("info", "Panic released: schedulers may be loaded again")
+        """Allow loads again. Raises NotPermitted when the latch's file cannot be removed."""
+        if self.latch.now is None:
+            return
+        try:
+            self.latch.release()
+        except OSError as error:
+            raise NotPermitted(f"Panic's latch cannot be released: {error}.", "Remove that file as root.") from error
+        self._say("info", "Panic released: schedulers may be loaded again")
 
     def notice_exit(self) -> None:
         """When the kernel has ended our scheduler by itself, say why and let go of it. Cheap when it has not."""
@@ -290,9 +332,13 @@ class SchedulerControl:
 
     def close(self) -> None:
         """Let go of whatever runs."""
-        self._latched = True
+        self._closed = True
         with self._turn:
             self._release()
+
+    @property
+    def _latched(self) -> bool:
+        return self._closed or self.latch.now is not None
 
     def _refuse_when_latched(self) -> None:
         if self._latched:
@@ -314,18 +360,18 @@ class SchedulerControl:
         over = lease_s is not None and silent_s > lease_s
         return f"whoever watched it was silent for {silent_s:.1f} s" if over else ""
 
-    def _end_lease(self, reason: Callable[[], str]) -> None:
+    def _take_away(self, kind: EventKind, reason: Callable[[], str]) -> None:
         """Give the machine back, if there is still a reason once it is our turn."""
         if not self._turn.acquire(blocking=False):
             return  # it is being replaced or taken away; the watch asks again
         try:
-            why = reason() if self._lease_s is not None else ""
+            why = reason()
             if not why:
                 return
             name = self._policy
             if self._release():
                 self._ended = f"{name} was taken away: {why}; {self.scheduler().name} runs"
-                self._say("warning", self._ended)
+                self._say(kind, self._ended)
         finally:
             self._turn.release()
 
@@ -364,6 +410,36 @@ class SchedulerControl:
         while True:
             with contextlib.suppress(SchedtuiError):  # the kernel does not finish: panic sees it, and asks by sysrq
                 self._unloads.get().unload()
+
+    def _look_again(self) -> None:
+        """After each panic: ends who would load a scheduler again, takes out what was, says what there is to see."""
+        become_realtime()
+        while True:
+            this = self._panicked.get()
+            for told in self._stop_others():
+                self._say("info", f"PANIC: {told}")
+            returned = 0
+            limit = time.monotonic() + _LOOK_AGAIN_S
+            while time.monotonic() < limit and self._is_last(this):
+                if _state() in ("enabled", "enabling"):
+                    returned += 1
+                    self._take_out_again(tell=returned <= _RETURNS_TOLD)
+                time.sleep(_LOOK_EACH_S)
+            if self._is_last(this):
+                now = self.scheduler()
+                kind: EventKind = "bad" if now.sched_ext == "enabled" else "info"
+                times = f"; something loaded a scheduler again {returned} times" if returned else ""
+                self._say(kind, f"PANIC: {now.name} runs {_LOOK_AGAIN_S:.0f} s later{times}")
+
+    def _is_last(self, panic: int) -> bool:
+        """Neither released nor followed by another."""
+        return self._latched and self.panics == panic
+
+    def _take_out_again(self, *, tell: bool) -> None:
+        back = read_scheduler().name
+        self._leave_sched_ext()
+        if tell:
+            self._say("bad", f"PANIC: something loaded {back} again, and it was taken out again")
 
     def _say(self, kind: EventKind, text: str, details: str = "") -> None:
         self._announce(Event(time=time.time(), kind=kind, text=text, details=details))
