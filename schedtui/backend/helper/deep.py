@@ -26,8 +26,6 @@ from schedtui.backend.histogram import trimmed
 from schedtui.backend.model import ProbeResult, ProbeRow
 from schedtui.backend.probes import deep
 
-COMPILE_LIMIT_S = 120
-"""An emulated guest needs 7 to 30 s."""
 _MAX_OUTPUT = 1 << 20
 _POLL_S = 0.05
 _DETAILS = 2000
@@ -59,12 +57,12 @@ def run_probe(name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
     deep.entry(name)
     deep.checked_seconds(seconds)
     _check_whom(pid, cgroup)
-    bcc = deep.find_bcc()
+    package = deep.find_bcc()
     if not _one.acquire(blocking=False):
         raise BadMessage("A deep dive goes on already; its cost would be part of what this one sees.", "Wait for it.")
     try:
-        request = {"name": name, "pid": pid, "cgroup": cgroup, "seconds": seconds, "package": str(bcc.package)}
-        answer = _answer_of(msgspec.json.encode(request).decode(), seconds + COMPILE_LIMIT_S)
+        request = {"name": name, "pid": pid, "cgroup": cgroup, "seconds": seconds, "package": str(package)}
+        answer = _answer_of(msgspec.json.encode(request).decode(), seconds + deep.COMPILE_LIMIT_S)
     finally:
         _one.release()
     return ProbeResult(
@@ -125,7 +123,7 @@ def _answer_of(request: str, limit_s: float) -> _Answer:
     if answer.error:
         raise ProbeFailed(
             f"bcc could not do it: {answer.error}.",
-            f"See whether bcc and the headers fit this kernel: {deep.install_command()}",
+            f"See whether bcc is whole: {deep.install_command()}",
             details,
         )
     return answer

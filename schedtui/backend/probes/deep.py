@@ -1,12 +1,12 @@
 """Deep dives: probes that look at every switch for some seconds, compiled by bcc when they are asked for.
 
-What each tells, and what this computer needs for them. The one-shot child that compiles and counts is ``deep_child``;
-the C text lies in ``bcc/``. The helper imports this as root: the standard library and msgspec only.
+What each tells, and what this computer needs for them: the distribution's bcc, and no kernel headers, because a few
+lines of ours do (``bcc/headers``). The one-shot child that compiles and counts is ``deep_child``; the C text lies in
+``bcc/``. The helper imports this as root: the standard library and msgspec only.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,6 +15,10 @@ from schedtui.backend.errors import BadMessage, MissingTool, UnknownName
 
 LONGEST_S = 60.0
 SHORTEST_S = 0.1
+COMPILE_LIMIT_S = 120.0
+"""An emulated guest needs 7 to 30 s."""
+LIMIT_S = COMPILE_LIMIT_S + 15
+"""Beside the looking itself: how long a client waits for the result."""
 MOST_PIDS = 4_194_304
 """The kernel's own limit, PID_MAX_LIMIT."""
 _MODULES = ("/usr/lib/python3/dist-packages", "/usr/lib/python3.*/site-packages", "/usr/lib64/python3.*/site-packages")
@@ -62,15 +66,6 @@ CATALOGUE = {
 }
 
 
-class Bcc(Struct, frozen=True, kw_only=True):
-    """What a deep dive needs of this computer."""
-
-    package: Path
-    """The folder of the Python package bcc, as the distribution installed it."""
-    headers: Path | None
-    """The kernel's headers; None: bcc takes them from the kernel itself (/sys/kernel/kheaders.tar.xz)."""
-
-
 def entry(name: str) -> Deep:
     """A program of the catalogue. Raises UnknownName."""
     if name not in CATALOGUE:
@@ -85,24 +80,18 @@ def checked_seconds(seconds: float) -> float:
     return seconds
 
 
-def find_bcc(root: Path = Path("/")) -> Bcc:
-    """The distribution's bcc and the headers of the running kernel. Raises MissingTool, which says what to install."""
-    package = find_package(root)
+def find_bcc(root: Path = Path("/")) -> Path:
+    """The folder of the Python package bcc, as the distribution installed it.
+
+    Raises MissingTool, which says what to install.
+    """
+    package = _package(root)
     if package is None:
         raise MissingTool("bcc is not installed.", install_command(root))
-    release = os.uname().release
-    for place in (f"lib/modules/{release}/build", f"usr/lib/modules/{release}/build"):
-        if (root / place / "include").is_dir() or (root / place / "Makefile").is_file():
-            return Bcc(package=package, headers=root / place)
-    if (root / "sys/kernel/kheaders.tar.xz").exists():
-        return Bcc(package=package, headers=None)
-    raise MissingTool(
-        f"The headers of Linux {release} are not installed; bcc compiles with them.", install_command(root)
-    )
+    return package
 
 
-def find_package(root: Path = Path("/")) -> Path | None:
-    """The folder of the Python package bcc as the distribution installed it; None when there is none."""
+def _package(root: Path) -> Path | None:
     for pattern in _MODULES:
         for folder in sorted(root.glob(pattern.lstrip("/")), reverse=True):
             # Root will import it: nobody else may be able to change it.
@@ -118,8 +107,7 @@ def _of_root(path: Path) -> bool:
 
 
 def install_command(root: Path = Path("/")) -> str:
-    """The one command that brings bcc and the running kernel's headers on this distribution."""
-    release = os.uname().release
+    """The one command that brings bcc on this distribution."""
     try:
         told = (root / "etc/os-release").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -127,9 +115,9 @@ def install_command(root: Path = Path("/")) -> str:
     fields = dict(line.partition("=")[::2] for line in told.splitlines())
     family = {word for key in ("ID", "ID_LIKE") for word in fields.get(key, "").strip("\"' ").split()}
     if family & {"debian", "ubuntu"}:
-        return f"sudo apt install python3-bpfcc linux-headers-{release}"
+        return "sudo apt install python3-bpfcc"
     if family & {"fedora", "rhel"}:
-        return f"sudo dnf install python3-bcc kernel-devel-{release}"
+        return "sudo dnf install python3-bcc"
     if "arch" in family:
-        return "sudo pacman -S --needed python-bcc linux-headers"
-    return "Install bcc's Python package and the kernel's headers with your distribution's package manager."
+        return "sudo pacman -S --needed python-bcc"
+    return "Install bcc and its Python package with your distribution's package manager."

@@ -57,6 +57,7 @@ def _limit_self(seconds: float) -> None:
 
 def _look(request: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
+    os.environ["BCC_KERNEL_SOURCE"] = str(_HERE / "headers")
     bcc = _imported(Path(request["package"]))
     text = (_HERE / "common.h").read_text() + (_HERE / f"{request['name']}.c").read_text()
     narrow = bool(request["pid"] or request["cgroup"])
