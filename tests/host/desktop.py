@@ -10,9 +10,10 @@
         desktop.user_python("machine.open(print)")
         assert desktop.user_python("machine.scheduler().name") == "fair"
 
-What is in it: root, user (1000), other (1001), schedtui-verify and nobody; this interpreter, busybox, libbpf, and under
-/usr/local/lib/schedtui, owned by root, schedtui with all that ships and what it imports. clang, bubblewrap and QEMU are
-not: objects of the built-in policies come along in the user's cache, further ones with ``compiled``.
+What is in it: root, user (1000), other (1001), schedtui-verify and nobody; this interpreter, busybox, libbpf; in /opt
+schedtui with all that ships and what it imports, as users start it; in /usr/local/lib/schedtui/current the copy of the
+helper as setup makes it, with its state in /var/lib/schedtui. clang, bubblewrap and QEMU are not: the objects of the
+built-in policies come along in the user's cache.
 
 The guest is restored from a snapshot of its own (half a second; built in half a minute when the kernel, the
 interpreter, a dependency or inside.py changes). schedtui itself is carried in afterwards, so changing it costs nothing.
@@ -25,7 +26,6 @@ Files, ``state`` and ``ops`` are read by a server of the real-time class: also w
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import io
@@ -33,27 +33,32 @@ import json
 import marshal
 import os
 import signal
-import socket
 import struct
 import tarfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from schedtui import paths
+from schedtui.backend.bpf.compiler import compile_bpf, find_clang, our_headers
+from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import PYTHON, ImagePlan, plan_base
 from schedtui.backend.microvm.snapshot import Shape, Snapshots
 from schedtui.backend.provision import find_qemu
+from schedtui.backend.setup import copying, launch
+from schedtui.backend.setup.interpreter import Interpreter
 from tests.conftest import DEFAULT, kernel_image, quiet, until
 from tests.host import inside
-from tests.host.inside import LIBRARY, OTHER, PYTHON_PORT, ROOT_PORT, USER, USER_PORT
+from tests.host.inside import LIBRARY, OTHER, PYTHON_PORT, ROOT_PORT, USER, USER_PORT, VERIFY_PORT
+from tests.host.link import Link
+from tests.host.verifying import Verifier
 from tests.terminal import plain_text
 
 ROOT = 0
@@ -92,14 +97,16 @@ sys.path.insert(0, "{LIBRARY}")
 from schedtui.__main__ import main
 sys.exit(main())
 """
-_HELPER = (
-    f"import sys; sys.path.insert(0, '{LIBRARY}'); from schedtui.backend.helper.daemon import main; sys.exit(main())"
-)
+HELPER_COPY = "/usr/local/lib/schedtui/1"
+HELPER = (str(PYTHON), "-ISBu", "/usr/local/lib/schedtui/current/launch.py", "helper")
+"""How the helper is started, before its flags."""
+STATE = "/var/lib/schedtui"
+_AFTERWARDS = f"""\
+chown -R {USER}:{USER} /home/user
+ln -s 1 /usr/local/lib/schedtui/current
+mkdir -m 700 {STATE}/tokens
+"""
 _PRELOADED = ["schedtui.cli", "schedtui.backend.host", "schedtui.backend.deploy", "schedtui.backend.library.catalogue"]
-
-
-class DesktopFailed(AssertionError):
-    """Something of the guest's own, or the Python given to ``user_python``, failed."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,7 @@ class DesktopGuest:
         self._guest: Guest | None = None
         self._links: dict[str, Link] = {}
         self._helper: Job | None = None
+        self._verifier: Verifier | None = None
 
     def __enter__(self) -> DesktopGuest:
         self.open()
@@ -217,6 +225,9 @@ class DesktopGuest:
     def close(self) -> None:
         """End the guest; nothing of it is left."""
         guest, self._guest = self._guest, None
+        verifier, self._verifier = self._verifier, None
+        if verifier:
+            verifier.close()
         if guest:
             guest.close()
 
@@ -303,7 +314,7 @@ class DesktopGuest:
 
     def start_helper(self, *flags: str, limit_s: float = 30) -> Job:
         """Start the daemon as root, and wait for its socket."""
-        self._helper = self.start([str(PYTHON), "-ISu", "-c", _HELPER, *flags], uid=ROOT)
+        self._helper = self.start([*HELPER, *flags], uid=ROOT)
         job = self._helper
         assert until(lambda: self._listens(HELPER_SOCKET) or not job.running, limit_s) and job.running, job.text
         return job
@@ -313,6 +324,13 @@ class DesktopGuest:
         assert self._helper is not None
         self._helper.signal(number)
         self._helper.wait(20)
+
+    def start_verifier(self) -> Verifier:
+        """Let the verifier's socket be there, as systemd would, with the real service behind it; see verifying.py."""
+        assert self._guest is not None
+        self._verifier = Verifier(self._guest.qemu.ports[VERIFY_PORT], self.kernel)
+        self._links[ROOT_PORT].call("relay", path=VERIFY_SOCKET)
+        return self._verifier
 
     def _listens(self, path: str) -> bool:
         return any(line.endswith(path) for line in self.read("/proc/net/unix").decode().splitlines())
@@ -327,59 +345,11 @@ class DesktopGuest:
         root, user, python = (self._links[each] for each in (ROOT_PORT, USER_PORT, PYTHON_PORT))
         told, _ = root.call("unpack", _archive(), folder="/")
         assert told["code"] == 0
+        self.run_as_root(["sh", "-c", _AFTERWARDS]).good()
         code = f"import {', '.join(_PRELOADED)}".encode()
         both = [user.ask("preload", modules=_PRELOADED), python.ask("", code)]
         for each in both:
             each.result(60)
-
-
-class Link:
-    """Our end of a port of the guest: calls from any thread, answers matched by id."""
-
-    def __init__(self, name: str, port: socket.socket) -> None:
-        self._name, self._port = name, port
-        self._ids = count(1)
-        self._waiting: dict[int, Future[tuple[dict[str, Any], bytes]]] = {}
-        self._sending = threading.Lock()
-        threading.Thread(target=self._read, name=f"desktop {name}", daemon=True).start()
-
-    def call(
-        self, op: str, payload: bytes = b"", *, timeout_s: float | None = None, **arguments: Any
-    ) -> tuple[dict[str, Any], bytes]:
-        """Ask, and wait for the answer. Raises DesktopFailed."""
-        if op == "run":
-            arguments["timeout_s"] = timeout_s
-        told, content = self.ask(op, payload, **arguments).result((timeout_s or 30) + 30)
-        if "error" in told:
-            raise DesktopFailed(f"{self._name}: {told['error']}")
-        return told, content
-
-    def ask(self, op: str, payload: bytes = b"", **arguments: Any) -> Future[tuple[dict[str, Any], bytes]]:
-        """Ask, and do not wait."""
-        number = next(self._ids)
-        future = self._waiting[number] = Future()
-        with self._sending:
-            send(self._port, {"id": number, "op": op, **arguments}, payload)
-        return future
-
-    def _read(self) -> None:
-        for message, payload in messages(self._port):
-            self._waiting.pop(message["id"]).set_result((message, payload))
-        for each in self._waiting.values():
-            each.set_exception(DesktopFailed(f"{self._name}: the guest ended"))
-
-
-def send(port: socket.socket, message: dict[str, Any], payload: bytes) -> None:
-    """As inside.Port.send."""
-    port.sendall(json.dumps({**message, "bytes": len(payload)}).encode() + b"\n" + payload)
-
-
-def messages(port: socket.socket) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """What inside.Port.send sent, until the guest ends."""
-    with contextlib.suppress(OSError, ValueError), port.makefile("rb") as stream:
-        while line := stream.readline():
-            message = json.loads(line)
-            yield message, stream.read(message.get("bytes", 0))
 
 
 def _who(uid: int) -> tuple[str, dict[str, int]]:
@@ -453,23 +423,50 @@ def _bytecode(source: Path, target: str) -> Path:
 
 
 def _archive() -> bytes:
-    """schedtui and all that ships with it, owned by root, and the user's cache of objects."""
+    """schedtui as users start it, the helper's copy and what setup puts beside it, and the user's cache of objects."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+
+        def add(target: str, content: bytes, uid: int = ROOT) -> None:
+            entry = tarfile.TarInfo(target.lstrip("/"))
+            entry.size, entry.mtime, entry.uid, entry.gid = len(content), int(time.time()), uid, uid
+            archive.addfile(entry, io.BytesIO(content))
+
+        files = dict(_shipped())
+        copy = copying.wanted_files(Interpreter(PYTHON, "3.11", Path(str(msgspec.__file__)).parent))
+        files |= {f"{HELPER_COPY}/{name}": source for name, source in copy.items()}
+        for target, source in files.items():
+            add(target, source.read_bytes())
+            if target.endswith(".py"):
+                add(_cached_name(target), _bytecode(source, target).read_bytes())
+        add(f"{HELPER_COPY}/{launch.STATE}", f"{STATE}\n".encode())
+        cache, known, probes = _objects()
+        for name, content in cache.items():
+            add(f"/home/user/.cache/schedtui/objects/{name}", content, USER)
+        add(f"{STATE}/library.json", msgspec.json.encode(known))
+        for name, content in probes.items():
+            add(f"{STATE}/objects/{name}.bpf.o", content)
+    return packed.getvalue()
+
+
+def _shipped() -> Iterator[tuple[str, Path]]:
     package = Path(__file__).parents[2] / "schedtui"
-    files: list[tuple[str, Path, int]] = []
     for each in _files(package):
-        target = f"{LIBRARY}/schedtui/{each.relative_to(package)}"
-        files.append((target, each, ROOT))
-        if each.suffix == ".py":
-            files.append((_cached_name(target), _bytecode(each, target), ROOT))
+        yield f"{LIBRARY}/schedtui/{each.relative_to(package)}", each
     for name in ("bpf", "library", "themes"):
         folder = paths.shipped(name)
         for each in _files(folder):
-            files.append((f"{LIBRARY}/schedtui/_shipped/{name}/{each.relative_to(folder)}", each, ROOT))
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for target, source, uid in files:
-            entry = tarfile.TarInfo(target.lstrip("/"))
-            content = source.read_bytes()
-            entry.size, entry.mtime, entry.uid, entry.gid = len(content), int(time.time()), uid, uid
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+            yield f"{LIBRARY}/schedtui/_shipped/{name}/{each.relative_to(folder)}", each
+
+
+def _objects() -> tuple[dict[str, bytes], dict[str, str], dict[str, bytes]]:
+    """What a compiler's cache holds of the built-in policies; their names by digest; the probes' objects by name."""
+    policies = [Path(each.source) for each in load_library().policies.values() if each.source]
+    probes = sorted((paths.shipped("bpf") / "probes").glob("*.bpf.c"))
+    made_of = hashlib.sha256(find_clang().version.encode())
+    for source in (*policies, *probes, *sorted(our_headers().rglob("*.h"))):
+        made_of.update(source.name.encode() + b"\0" + source.read_bytes())
+    folder = paths.cache_dir() / "desktop" / "objects" / made_of.hexdigest()[:24]
+    known = {hashlib.sha256(compile_bpf(each, cache=folder)).hexdigest(): each.parent.name for each in policies}
+    cache = {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.startswith(("clang", "."))}
+    return cache, known, {each.name.removesuffix(".bpf.c"): compile_bpf(each, cache=folder) for each in probes}

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = "/desktop"
-LIBRARY = "/usr/local/lib/schedtui"
+LIBRARY = "/opt/schedtui"
+"""The schedtui that users start."""
 ROOT_PORT, USER_PORT, PYTHON_PORT, VERIFY_PORT = PORTS = ("root", "user", "python", "verify")
 USER, OTHER = 1000, 1001
 HOMES = {0: "/root", USER: "/home/user", OTHER: "/home/other"}

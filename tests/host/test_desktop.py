@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.host.desktop import LIBRARY, OTHER, DesktopFailed, DesktopGuest
+from tests.host.desktop import DesktopGuest
+from tests.host.inside import LIBRARY, OTHER
+from tests.host.link import DesktopFailed
 
 pytestmark = pytest.mark.lab
 
