@@ -34,6 +34,7 @@ class Handling:
             protocol.Tune: Handler(Lane.IN_ORDER, self._tune),
             protocol.Unload: Handler(Lane.IN_ORDER, self._unload),
             protocol.DoPanic: Handler(Lane.PANIC, self._panic),
+            protocol.RunProbe: Handler(Lane.ASIDE, self._probe),
             protocol.Unlatch: Handler(Lane.AT_ONCE, self._unlatch),
         }
 
@@ -109,6 +110,12 @@ class Handling:
 
     def _panic(self, _session: Session, asked: Asked[protocol.DoPanic]) -> Reply:
         return Reply(asked.id, panic=self.server.control.panic())
+
+    def _probe(self, _session: Session, asked: Asked[protocol.RunProbe]) -> Reply:
+        from schedtui.backend.helper.deep import run_probe  # seldom asked for: subprocess and all it draws in
+
+        it = asked.body
+        return Reply(asked.id, probe=run_probe(it.name, it.pid, it.cgroup, it.seconds))
 
     def _unlatch(self, _session: Session, asked: Asked[protocol.Unlatch]) -> Reply:
         self.server.control.unlatch()

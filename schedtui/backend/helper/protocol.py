@@ -20,6 +20,7 @@ from schedtui.backend.model import (
     OthersStatus,
     Panic,
     PermanentChange,
+    ProbeResult,
     Sample,
     Scheduler,
     Setting,
@@ -197,6 +198,18 @@ class UndoPermanent(Struct, frozen=True, tag="undo-permanent"):
     preview: bool = True
 
 
+class RunProbe(Struct, frozen=True, tag="probe"):
+    """Look at every switch for some seconds: at all tasks, at a process, or at a control group."""
+
+    name: str
+    """Of ``probes.deep.CATALOGUE``."""
+    pid: int
+    """0: not one process."""
+    cgroup: str
+    """Its path below /sys/fs/cgroup; empty: not one group."""
+    seconds: float
+
+
 Body = (
     Hello
     | Subscribe
@@ -213,6 +226,7 @@ Body = (
     | StartWorkload
     | StopWorkloads
     | Run
+    | RunProbe
     | PutFile
     | StartProgram
     | LoadProgram
@@ -275,6 +289,7 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     scheduler: Scheduler | None = None
     panic: Panic | None = None
     completed: Completed | None = None
+    probe: ProbeResult | None = None
     sample: Sample | None = None
     frame: Frame | None = None
     status: HelperStatus | None = None
