@@ -21,13 +21,26 @@ from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import plan_image, probe_source
 from schedtui.backend.microvm.kernels import find_kernel
 from schedtui.backend.microvm.snapshot import Shape, Snapshots
-from schedtui.backend.model import Completed, Event, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import (
+    Completed,
+    Event,
+    Frame,
+    Loadable,
+    MachineInfo,
+    Panic,
+    Program,
+    Sample,
+    Scheduler,
+    Setting,
+)
 from schedtui.backend.provision import find_qemu
 
 MEMORY_MIB = 768
 _MAX_CPUS = 256
 _PANIC_PATIENCE_S = 3.0
 _READ_BACK_S = 12.0
+_START_LIMIT_S = 90.0
+"""For a program to become the scheduler: longer than its helper waits."""
 
 
 def default_cpus() -> int:
@@ -50,6 +63,8 @@ class LabMachine:
             raise UnknownName(f"{self._cpus} CPUs cannot be spread evenly over {sockets} sockets.")
         self._sockets = sockets
         self._guest: Guest | None = None
+        self._carried: dict[str, str] = {}
+        """Programs that are in the guest: where each lies, by the SHA-256 of its bytes."""
         self._info: MachineInfo | None = None
         self._note: Event | None = None
         self._opening = threading.Lock()
@@ -131,11 +146,19 @@ class LabMachine:
         assert reply.scheduler is not None
         return reply.scheduler
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
-        """See Machine."""
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
+        """See Machine. A program is carried into the guest, the first time."""
+        if isinstance(obj, Program):
+            return self._start(obj, settings, lease_s)
         reply = self._call(protocol.Load(name, obj, settings, lease_s), 60)
         assert reply.scheduler is not None
         return reply.scheduler
+
+    def output(self) -> str:
+        """See Machine."""
+        return self._call(protocol.GetOutput()).output or ""
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """See Machine."""
@@ -189,6 +212,26 @@ class LabMachine:
         guest, self._guest = self._guest, None
         if guest:
             guest.close()
+
+    def _start(self, program: Program, settings: dict[str, Setting], lease_s: float | None) -> Scheduler:
+        place = self._carried.get(program.sha256)
+        if place is None:
+            from schedtui.backend.microvm.carry import carry_program, read_program
+
+            path = Path(program.path)
+            content = read_program(path, program.sha256)
+            place = self._carried[program.sha256] = carry_program(self.guest, path, content)
+        body = protocol.StartProgram(
+            name=program.name,
+            path=place,
+            arguments=program.arguments,
+            digest=program.digest,
+            settings=settings,
+            lease_s=lease_s,
+        )
+        reply = self._call(body, _START_LIMIT_S)
+        assert reply.scheduler is not None
+        return reply.scheduler
 
     def _call(self, body: Body, timeout_s: float = 30) -> Reply:
         try:

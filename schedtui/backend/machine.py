@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schedtui.backend.errors import UnknownName
-from schedtui.backend.model import Completed, Frame, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import Completed, Frame, Loadable, MachineInfo, Panic, Sample, Scheduler, Setting
 
 Progress = Callable[[str, float], None]
 """Called with a stage in plain words and the seconds since opening began."""
@@ -41,8 +41,12 @@ class Machine(Protocol):
         """Count the waits of processes of these names, and of their descendants, apart from now on; () ends it."""
         ...
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
-        """Load a compiled policy called ``name`` in place of what runs; returns what the kernel reports then.
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
+        """Load a compiled policy called ``name``, or start a program, in place of what runs.
+
+        Returns what the kernel reports then.
 
         With ``lease_s`` (0.2 to 600) it is taken away again when ``renew`` was not called for so many seconds,
         or the connection ends: whoever watches it may die. ``keep`` ends the lease.
@@ -58,6 +62,10 @@ class Machine(Protocol):
 
     def keep(self) -> Scheduler:
         """What runs under a lease stays. Raises LeaseEnded when it does not run any more."""
+        ...
+
+    def output(self) -> str:
+        """What the scheduler's program printed last, up to 64 KiB; empty for a scheduler that is none."""
         ...
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:

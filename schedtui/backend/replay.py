@@ -17,6 +17,7 @@ from schedtui.backend.model import (
     Event,
     Frame,
     LatencySource,
+    Loadable,
     MachineInfo,
     Panic,
     Sample,
@@ -80,7 +81,9 @@ class ReplayMachine:
         """Refused."""
         raise _refusal()
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
         """Refused."""
         raise _refusal()
 
@@ -91,6 +94,10 @@ class ReplayMachine:
     def keep(self) -> Scheduler:
         """Refused."""
         raise _refusal()
+
+    def output(self) -> str:
+        """Nothing: a recording holds none."""
+        return ""
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """Refused."""

@@ -26,7 +26,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.deploy import Deployer, Proposal
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
-from schedtui.backend.model import Metric, Report, Scheduler, Setting
+from schedtui.backend.model import Loadable, Metric, Report, Scheduler, Setting
 from schedtui.backend.store import Store
 from schedtui.backend.verifier.reports import rules_version
 from schedtui.desk import Desk
@@ -45,7 +45,9 @@ class Timed(LabMachine):
 
     first_ran: float | None = None
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
         """See Machine."""
         now = super().load(name, obj, settings, lease_s=lease_s)
         self.first_ran = self.first_ran or time.monotonic()

@@ -21,6 +21,7 @@ from schedtui.backend.model import (
     Completed,
     Frame,
     KernelId,
+    Loadable,
     MachineInfo,
     MachineKind,
     Panic,
@@ -106,7 +107,9 @@ class Computer:
     def focus(self, names: tuple[str, ...]) -> None:
         self.focused.append(names)
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
         with self._lock:
             self.calls.append("load")
             if self._running.latched:
@@ -154,6 +157,9 @@ class Computer:
                 raise LeaseEnded(f"There is nothing to keep: {self.last_words}.")
             self.lease_s = None
             return self._running
+
+    def output(self) -> str:
+        return ""
 
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         return self._running

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from schedtui.backend import canary_run
-from schedtui.backend.model import Metric, Sample, Scheduler, Setting
+from schedtui.backend.model import Loadable, Metric, Sample, Scheduler, Setting
 from tests.deploy.computer import Computer
 from tests.deploy.conftest import Desk
 
@@ -25,7 +25,9 @@ class Dying(Computer):
 
     step = ""
 
-    def load(self, name: str, obj: bytes, settings: dict[str, Setting], *, lease_s: float | None = None) -> Scheduler:
+    def load(
+        self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
+    ) -> Scheduler:
         if self.step == "before the load":
             stand_still()
         return super().load(name, obj, settings, lease_s=lease_s)

@@ -109,8 +109,16 @@ class LoadedScheduler:
                 self._exit = _exit_of(self.name, self._log, self._trace)
             return self._exit
 
-    def unload(self) -> ExitInfo:
-        """Give the machine back to the kernel's own scheduler, and say why this one ended.
+    def follows(self, _name: str, _enable_seq: int) -> bool:
+        """It never starts itself anew."""
+        return False
+
+    def output(self) -> str:
+        """Nothing: it prints nothing."""
+        return ""
+
+    def unload(self, *, at_once: bool = True) -> ExitInfo:
+        """Give the machine back to the kernel's own scheduler, and say why this one ended. Nobody is to be asked first.
 
         Returns when the kernel has taken it out. May be called again, and by several threads. Raises
         SchedtuiError when the kernel does not finish within 10 s.

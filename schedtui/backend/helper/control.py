@@ -34,6 +34,10 @@ _LOOK_AGAIN_S = 5.0
 _LOOK_EACH_S = 0.05
 _RETURNS_TOLD = 3
 _LEASE_S = (0.2, 600.0)
+_CPUS_CHANGED = "unregistered-kernel"
+"""How a policy without callbacks for it ends when a CPU goes or comes; nothing else ends so (kernel/sched/ext.c)."""
+_MOST_RESTARTS, _RESTARTS_WITHIN_S = 8, 60.0
+_RESTART_TRIES, _RESTART_PAUSE_S = 5, 0.1
 _RELEASE = "Choose a preset again (p): it asks, and releases the panic."
 
 Announce = Callable[[Event], None]
@@ -54,8 +58,19 @@ class Running(Protocol):
         """None while the kernel runs it; else why it ended. Cheap."""
         ...
 
-    def unload(self) -> ExitInfo | None:
-        """Give the machine back, and return when the kernel has. May be called again. Raises SchedtuiError."""
+    def follows(self, name: str, enable_seq: int) -> bool:
+        """Whether what the kernel enabled later, under this name and count, is this one, started anew by itself."""
+        ...
+
+    def output(self) -> str:
+        """What its program printed last, when it has one."""
+        ...
+
+    def unload(self, *, at_once: bool = False) -> ExitInfo | None:
+        """Give the machine back, and return when the kernel has. May be called again. Raises SchedtuiError.
+
+        ``at_once``: a program is killed, and not asked first.
+        """
         ...
 
 
@@ -95,6 +110,12 @@ class SchedulerControl:
         self._since: float | None = None
         self._digest = ""
         self._settings: dict[str, Setting] = {}
+        self._begin: Begin | None = None
+        """Loads once more what was loaded last."""
+        self._tuned: dict[str, Setting] = {}
+        """What was changed of it while it ran."""
+        self._restarts: list[float] = []
+        """When it was loaded once more, in monotonic time."""
         self._enable_seq = -1
         """The kernel's count of enabled schedulers when ours was: tells ours from another program's."""
         self._lease_s: float | None = None
@@ -103,6 +124,7 @@ class SchedulerControl:
         """Monotonic time of the last sign of whoever watches what runs under the lease."""
         self._ended = "The helper that held it ended, and another took its place"
         """How what we ran last came to its end, in a sentence without its full stop."""
+        self._last_output = ""
         self._closed = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
@@ -115,7 +137,7 @@ class SchedulerControl:
         """What the kernel reports now, with what only we know: the policy, since when, its statistics, the latch."""
         found = msgspec.structs.replace(read_scheduler(), latched=self._latched)
         loaded = self._loaded
-        if found.sched_ext == "disabled" or found.enable_seq != self._enable_seq:
+        if found.sched_ext == "disabled" or not self._is_ours(found):
             return msgspec.structs.replace(found, owner=self.owner(found).words) if found.owner != "kernel" else found
         return msgspec.structs.replace(
             found,
@@ -130,9 +152,14 @@ class SchedulerControl:
     def owner(self, found: Scheduler | None = None) -> Owner:
         """Who started what runs now, or what was just ``found``."""
         found = found or read_scheduler()
-        if found.owner != "kernel" and found.enable_seq == self._enable_seq:
+        if found.owner != "kernel" and self._is_ours(found):
             return Owner(kind="schedtui", words="schedtui", pid=os.getpid())
         return self._owners.owner(found)
+
+    def output(self) -> str:
+        """What the program that we run printed last; when it has ended, what it had printed until then."""
+        loaded = self._loaded
+        return loaded.output() if loaded else self._last_output
 
     def load(
         self,
@@ -191,6 +218,7 @@ class SchedulerControl:
             self._digest, self._settings = digest, settings
             self._renewed, self._lease_s, self._holder = time.monotonic(), lease_s, holder
             self._policy, self._since, self._loaded = policy, time.time(), loaded
+            self._begin, self._tuned = begin, {}
             if not allowed():
                 # Panic came between the attach and this line and did not see the link yet.
                 self._release()
@@ -261,6 +289,7 @@ class SchedulerControl:
                 )
             loaded.tune(settings)
             self._settings = {**self._settings, **settings}
+            self._tuned = {**self._tuned, **settings}
             told = ", ".join(
                 f"{name} is “{value}”" if value == "" else f"{name} is {value}" for name, value in settings.items()
             )
@@ -322,19 +351,57 @@ class SchedulerControl:
             ended = loaded.exit_info()
             if ended is None:
                 return
-            self._loaded = None
-            loaded.unload()
+            self._loaded, self._last_output = None, loaded.output()
+            loaded.unload(at_once=True)
+            if ended.kind == _CPUS_CHANGED and self._lease_s is None and self._load_again():
+                return
             if not self._latched:
                 kind, self._ended, dump = _told(self._policy, ended, read_scheduler().name)
                 self._say(kind, self._ended, dump)
         finally:
             self._turn.release()
 
+    def _load_again(self) -> bool:
+        """The kernel ends a policy when a CPU goes or comes. What is kept is loaded again: the same bytes, a few times.
+
+        Whether it was, and it was told. The time after many CPUs changed in a row is over soon; a computer whose CPUs
+        never rest gets its own scheduler back.
+        """
+        begin, panics = self._begin, self.panics
+        now = time.monotonic()
+        self._restarts = [each for each in self._restarts if now - each < _RESTARTS_WITHIN_S]
+        if begin is None or len(self._restarts) >= _MOST_RESTARTS:
+            return False
+
+        def allowed() -> bool:
+            return not self._latched and self.panics == panics
+
+        for _ in range(_RESTART_TRIES):
+            if not allowed() or read_scheduler().sched_ext != "disabled":
+                return False  # somebody else's runs by now
+            try:
+                loaded = begin(allowed)
+            except Interrupted:
+                return False
+            except (SchedtuiError, OSError):  # another CPU went while it was being loaded
+                time.sleep(_RESTART_PAUSE_S)
+                continue
+            self._restarts.append(now)
+            self._enable_seq, self._since, self._loaded = read_scheduler().enable_seq, time.time(), loaded
+            if not allowed():
+                self._release()
+                return False
+            if self._tuned:
+                loaded.tune(self._tuned)
+            self._say("info", f"A CPU went or came, which ends {self._policy}: it was loaded again, and runs as before")
+            return True
+        return False
+
     def close(self) -> None:
         """Let go of whatever runs."""
         self._closed = True
         with self._turn:
-            self._release()
+            self._release(at_once=True)
 
     @property
     def _latched(self) -> bool:
@@ -369,18 +436,25 @@ class SchedulerControl:
             if not why:
                 return
             name = self._policy
-            if self._release():
+            if self._release(at_once=True):
                 self._ended = f"{name} was taken away: {why}; {self.scheduler().name} runs"
                 self._say(kind, self._ended)
         finally:
             self._turn.release()
 
-    def _release(self) -> bool:
+    def _is_ours(self, found: Scheduler) -> bool:
+        loaded = self._loaded
+        if loaded is not None and found.enable_seq > self._enable_seq and loaded.follows(found.name, found.enable_seq):
+            self._enable_seq = found.enable_seq
+        return found.enable_seq == self._enable_seq
+
+    def _release(self, *, at_once: bool = False) -> bool:
         loaded, self._loaded = self._loaded, None
         self._lease_s = self._holder = None
         if loaded is None:
             return False
-        loaded.unload()
+        self._last_output = loaded.output()
+        loaded.unload(at_once=at_once)
         return True
 
     def _leave_sched_ext(self) -> str:
@@ -409,7 +483,7 @@ class SchedulerControl:
         become_realtime()
         while True:
             with contextlib.suppress(SchedtuiError):  # the kernel does not finish: panic sees it, and asks by sysrq
-                self._unloads.get().unload()
+                self._unloads.get().unload(at_once=True)
 
     def _look_again(self) -> None:
         """After each panic: ends who would load a scheduler again, takes out what was, says what there is to see."""
@@ -465,8 +539,12 @@ def _told(policy: str, ended: ExitInfo, now: str) -> tuple[EventKind, str, str]:
     if ended.message and ended.message != ended.reason:
         why += f": {ended.message}"
     if ended.thrown_out:
-        return "bad", f"The kernel threw {name} out ({why}); {now} runs", ended.dump
-    return "warning", f"{name} was ended from outside ({why}); {now} runs", ended.dump
+        return (
+            "bad",
+            f"The kernel threw {name} out ({why}); {now} runs",
+            "\n".join(filter(None, [ended.dump, ended.output])),
+        )
+    return "warning", f"{name} was ended from outside ({why}); {now} runs", ended.dump or ended.output
 
 
 def become_realtime() -> None:

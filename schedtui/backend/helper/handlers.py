@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 from schedtui.backend.errors import BadMessage
 from schedtui.backend.helper import protocol
+from schedtui.backend.helper.carried import begin_carried, put_file
 from schedtui.backend.helper.commands import run_command
 from schedtui.backend.helper.protocol import Body, Reply
 from schedtui.backend.helper.server import Asked, Handler, Lane, Server
@@ -34,6 +36,7 @@ class Handling:
             protocol.Tune: Handler(Lane.IN_ORDER, self._tune),
             protocol.Unload: Handler(Lane.IN_ORDER, self._unload),
             protocol.DoPanic: Handler(Lane.PANIC, self._panic),
+            protocol.GetOutput: Handler(Lane.LOOK, self._output),
             protocol.RunProbe: Handler(Lane.ASIDE, self._probe),
             protocol.Unlatch: Handler(Lane.AT_ONCE, self._unlatch),
         }
@@ -46,6 +49,8 @@ class Handling:
             protocol.StartWorkload: Handler(Lane.IN_ORDER, self._start_workload),
             protocol.StopWorkloads: Handler(Lane.IN_ORDER, self._stop_workloads),
             protocol.Run: Handler(Lane.ASIDE, self._run),
+            protocol.PutFile: Handler(Lane.IN_ORDER, self._put_file),
+            protocol.StartProgram: Handler(Lane.IN_ORDER, self._start_program),
         }
 
     def _hello(self, session: Session, asked: Asked[protocol.Hello]) -> Reply:
@@ -135,6 +140,19 @@ class Handling:
 
     def _run(self, _session: Session, asked: Asked[protocol.Run]) -> Reply:
         return Reply(asked.id, completed=run_command(asked.body.command, asked.body.timeout_s))
+
+    def _output(self, _session: Session, asked: Asked[protocol.GetOutput]) -> Reply:
+        return Reply(asked.id, output=self.server.control.output())
+
+    def _put_file(self, _session: Session, asked: Asked[protocol.PutFile]) -> Reply:
+        put_file(asked.body)
+        return Reply(asked.id)
+
+    def _start_program(self, session: Session, asked: Asked[protocol.StartProgram]) -> Reply:
+        it = asked.body
+        begin = functools.partial(begin_carried, it)
+        started = self.server.control.start(it.name, begin, it.digest, it.settings, asked.panics, it.lease_s, session)
+        return Reply(asked.id, scheduler=started)
 
     def _say(self, text: str) -> None:
         self.server.announce(Event(time=time.time(), kind="info", text=text))

@@ -84,18 +84,21 @@ class RunningProgram:
                 self._exit = self._ended()
             return self._exit
 
-    def end_at_once(self) -> None:
-        """Kill it. Waits for nothing; ``unload`` then says what the kernel says."""
-        self._process.kill()
+    def follows(self, name: str, _enable_seq: int) -> bool:
+        """A program starts itself anew when CPUs come or go."""
+        return name == self.name and not self._process.ended()
 
-    def unload(self) -> ExitInfo:
+    def unload(self, *, at_once: bool = False) -> ExitInfo:
         """Ask it to end, then make it, and say why it ended. Returns when the kernel has taken it out.
 
-        May be called again, and by several threads. Raises SchedtuiError when the kernel does not finish within 10 s.
+        ``at_once``: it is killed, and not asked. May be called again, and by several threads. Raises SchedtuiError when
+        the kernel does not finish within 10 s.
         """
         with self._lock:
             if self._exit is None:
-                self._process.ask_to_end(self._is_out)
+                if not at_once:
+                    self._process.ask_to_end(self._is_out)
+                self._process.kill()
                 if not self._process.wait_until(self._is_out, _SETTLE_S):
                     raise SchedtuiError(
                         f"The kernel still says “{kernel_says.read_word()}” for {self.name}.",
@@ -281,8 +284,7 @@ class _Process:
             if not self.ended():
                 self._process.send_signal(way)
             if self.wait_until(lambda: self.ended() and is_out(), limit_s):
-                break
-        self.kill()
+                return
 
     def kill(self) -> None:
         """It, and whatever it started."""

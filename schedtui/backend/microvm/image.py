@@ -117,7 +117,7 @@ def find_busybox() -> Path | None:
     """A busybox that needs no libraries, for the guest's shell; None when there is none."""
     for folder in ("/bin", "/usr/bin", "/usr/lib/busybox/bin"):
         candidate = Path(folder, "busybox")
-        if candidate.is_file() and not _needed_libraries([candidate]):
+        if candidate.is_file() and not needed_libraries([candidate]):
             return candidate
     return None
 
@@ -149,7 +149,7 @@ def write_image(plan: ImagePlan, archive: BinaryIO) -> None:
     Raises OSError when a file cannot be read or the disk is full.
     """
     copied = dict(plan.copied)
-    for library in _needed_libraries(path for path in copied.values() if _is_elf_name(path)):
+    for library in needed_libraries(path for path in copied.values() if _is_elf_name(path)):
         copied.setdefault(str(library), library)
     folders = {f"/{each}" for each in _FOLDERS}
     for target in [*copied, *plan.made, *plan.links]:
@@ -204,7 +204,7 @@ def _is_elf_name(path: Path) -> bool:
     return path == PYTHON or ".so" in path.name
 
 
-def _needed_libraries(binaries: Iterable[Path]) -> list[Path]:
+def needed_libraries(binaries: Iterable[Path]) -> list[Path]:
     """Everything that the dynamic linker would load for these files, each once, by the path it is asked for."""
     names = [str(path) for path in binaries]
     if not names:

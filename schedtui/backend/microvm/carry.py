@@ -1,0 +1,58 @@
+"""Programs into a running guest, with the shared libraries that it lacks: no snapshot is built anew for one.
+
+Starting them is left to the guest's helper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
+
+from schedtui.backend.errors import BadFile, LabFailed
+from schedtui.backend.helper import protocol
+from schedtui.backend.microvm.guest import Guest
+from schedtui.backend.microvm.image import needed_libraries
+
+FOLDER = PurePosixPath("/tmp/carried")
+"""In the guest."""
+LARGEST_BYTES = 256 << 20
+_PIECE_BYTES = 1 << 20
+_PIECE_LIMIT_S = 30
+_LACKING = 'for each in "$@"; do [ -e "$each" ] || echo "$each"; done'
+
+
+def read_program(path: Path, sha256: str) -> bytes:
+    """The program's bytes. Raises BadFile when they are not those that ``sha256`` names."""
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise BadFile(f"{path} is too large for the lab ({path.stat().st_size >> 20} MiB).")
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror}.", "Install the scheduler again.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BadFile(f"{path} has changed since it was looked at.", "Choose it again.")
+    return content
+
+
+def carry_program(guest: Guest, path: Path, content: bytes) -> str:
+    """Where the program is in the guest then, ready to be started. Raises LabFailed, HelperGone, MissingTool."""
+    for library in _lacking(guest, needed_libraries([path])):
+        _put(guest, str(library), library.read_bytes(), executable=True)
+    place = str(FOLDER / f"{hashlib.sha256(content).hexdigest()[:16]}-{path.name}")
+    _put(guest, place, content, executable=True)
+    return place
+
+
+def _lacking(guest: Guest, libraries: list[Path]) -> list[Path]:
+    command = ["sh", "-c", _LACKING, "sh", *map(os.fsdecode, libraries)]
+    reply = guest.client.call(protocol.Run(command, 10), 20)
+    if reply.completed is None or reply.completed.exit_code:
+        raise LabFailed("The lab's guest has no shell to prepare a program with.", "schedtui lab install")
+    return [Path(line) for line in reply.completed.output.splitlines()]
+
+
+def _put(guest: Guest, path: str, content: bytes, *, executable: bool) -> None:
+    for offset in range(0, len(content), _PIECE_BYTES):
+        piece = content[offset : offset + _PIECE_BYTES]
+        guest.client.call(protocol.PutFile(path, offset, piece, executable), _PIECE_LIMIT_S)
