@@ -117,15 +117,15 @@ def _judge(code: int, name: str, reason: str) -> None:
 def _started(asker: Asker) -> int:
     """When the asking process began, in clock ticks since boot, so that no other is taken for it. Raises NotPermitted.
 
-    Source: proc(5), /proc/pid/stat, field 22.
+    Source: proc(5), /proc/pid/stat, field 22; /proc/pid/status.
     """
+    process = Path(f"/proc/{asker.pid}")
     try:
-        with Path(f"/proc/{asker.pid}/stat").open("rb") as file:
-            owner = os.fstat(file.fileno()).st_uid
-            started = int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
+        started = int((process / "stat").read_bytes().rpartition(b")")[2].split()[19])
+        users = next(line for line in (process / "status").read_text().splitlines() if line.startswith("Uid:"))
+    except (OSError, ValueError, IndexError, StopIteration):
         raise NotPermitted("The program that asked has ended.", "Start it again.") from None
-    if owner != asker.uid:
+    if set(users.split()[1:]) != {str(asker.uid)}:
         raise NotPermitted("The program that asked is not its user's any more.", "Connect anew.")
     return started
 

@@ -138,21 +138,18 @@ class Prover:
         wanted = self.wanted(digest, settings)
         generated = generated or not self.is_of_the_library(digest)
         quick = quick and not generated
-        known = self._known(wanted, quick=quick)
-        if known is None:
+        proven = self._known(wanted, quick=quick)
+        if proven is None:
             with self._alone(tell, gone):
-                known = self._known(wanted, quick=quick)  # somebody else may have asked for the same
-                report = known.report if known else self._judge(name, obj, wanted, quick=quick, tell=tell, gone=gone)
-        else:
-            report = known.report
-        if report.verdict == "fail":
-            return Proven(report=report)
-        if generated:
-            tell("waiting for your permission: this code is new here")
-            self._permissions.need(digest, name, asker, gone)
-        if known:
-            return known
-        return Proven(report=report, token=self.tokens.issue(report, wanted, generated=generated))
+                proven = self._known(wanted, quick=quick)  # somebody else may have asked for the same
+                if proven is None:
+                    report = self._judge(name, obj, wanted, quick=quick, tell=tell, gone=gone)
+                    proven = Proven(report=report) if generated else self._signed(report, wanted, generated=False)
+        if proven.report.verdict == "fail" or not generated:
+            return proven
+        tell("waiting for your permission: this code is new here")
+        self._permissions.need(digest, name, asker, gone)
+        return proven if proven.token else self._signed(proven.report, wanted, generated=True)
 
     def may_load(self, digest: str, settings: dict[str, Setting], token: str = "") -> None:
         """Return when this may be loaded now: by a token that is kept here, or the one that a client held.
@@ -198,6 +195,12 @@ class Prover:
             text, token, report = self.tokens.find(wanted)
             return Proven(report=report, token=text) if quick or not token.quick else None
         return None
+
+    def _signed(self, report: Report, wanted: Wanted, *, generated: bool) -> Proven:
+        """With a token, when it passed."""
+        if report.verdict == "fail":
+            return Proven(report=report)
+        return Proven(report=report, token=self.tokens.issue(report, wanted, generated=generated))
 
     @contextlib.contextmanager
     def _alone(self, tell: Told, gone: Gone) -> Iterator[None]:
@@ -392,7 +395,8 @@ def _send(link: socket.socket, job: Job, obj: bytes) -> None:
     try:
         link.settimeout(_SEND_LIMIT_S)
         sent = socket.send_fds(link, [message], [memory])
-        link.sendall(message[sent:])
+        if sent < len(message):
+            link.sendall(message[sent:])
     finally:
         os.close(memory)
 
@@ -414,10 +418,10 @@ def _words(link: socket.socket, deadline: float, gone: Gone) -> Iterator[Word]:
         pending += data
         if total > jobs.MAX_ANSWER_BYTES or len(pending) > jobs.MAX_WORD_BYTES:
             raise BadMessage("It says more than any verification does.")
-        *lines, rest = pending.split(b"\n")
-        for line in lines:
-            yield jobs.decode_word(bytes(line))
-        pending = rest
+        if b"\n" in data:
+            *lines, pending = pending.split(b"\n")
+            for line in lines:
+                yield jobs.decode_word(bytes(line))
 
 
 def _failed(failure: protocol.Failure) -> SchedtuiError:
