@@ -188,7 +188,7 @@ def polkit_actions() -> str:
 <?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE policyconfig PUBLIC "-//freedesktop//DTD PolicyKit Policy Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/PolicyKit/1/policyconfig.dtd">
-<!-- schedtui setup wrote this, and schedtui setup --remove takes it away. -->
+<!-- schedtui setup wrote this, and takes it away again. -->
 <policyconfig>
   <vendor>schedtui</vendor>
   <action id="org.schedtui.load-generated">
