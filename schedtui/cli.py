@@ -25,8 +25,10 @@ from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
 from schedtui.commands.setup import setup
+from schedtui.commands.probe import probe
 from schedtui.commands.trust import trust
 from schedtui.commands.verify import verify
+from schedtui.commands.watch import watch
 from schedtui.console import (
     NOT_DONE,
     NOT_RUN,
@@ -75,6 +77,7 @@ def cli(context: click.Context, machine: str, theme: str | None) -> None:
 cli.add_command(ask)
 cli.add_command(setup)
 cli.add_command(verify)
+cli.add_command(watch)
 
 
 @cli.command()
@@ -387,6 +390,7 @@ cli.add_command(history)
 cli.add_command(audit)
 cli.add_command(trust)
 cli.add_command(model)
+cli.add_command(probe)
 
 
 def main() -> int:

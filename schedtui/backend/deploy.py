@@ -56,6 +56,8 @@ WAYS: dict[DeploymentState, tuple[DeploymentState, ...]] = {
 CANARY_S = 20.0
 LONGEST_DECISION_S = 180.0
 """What nobody decided on for so long is taken away."""
+LEFT_BEHIND = "It does not run any more, and nothing is loaded again by itself."
+"""How the reason begins of what was kept and is gone with the helper that held it."""
 _HOLD_S = 0.5
 _TICK_S = 0.1
 
@@ -374,6 +376,33 @@ class Deployer:
                 hold.end()
             return self._move(current, "reverted", _with_what_runs(reason, self._take_away(current)), by=by)
 
+    def resume(self, deployment: Deployment, obj: bytes) -> Deployment:
+        """Load again, without another trial, what was kept and does not run any more: exactly the same bytes.
+
+        The machine asks for its token where it has tokens. Raises NotPermitted when it is something else, or runs;
+        and what loading raises (NotProven, PanicLatched, …).
+        """
+        if _digest(obj) != deployment.digest:
+            raise NotPermitted(f"{deployment.policy} is not what was kept any more.", "Try it again.")
+        with self._turn:
+            now = self.machine.scheduler()
+            if now.owner != "kernel":
+                raise NotPermitted(f"{now.name} runs, started by {now.owner}.", "Stop it first, or let it run.")
+            loaded = self.machine.load(deployment.policy, obj, dict(deployment.settings))
+            reason = f"{deployment.policy} was kept before, and was loaded again as it was. {loaded.name} runs."
+            told = replace(deployment, state="kept", reason=reason, changed=time.time(), watcher=this_process())
+            try:
+                if deployment.state == "kept":
+                    self._store.update_deployment(told)
+                else:
+                    told = self._store.add_deployment(replace(told, created=told.changed, request=None))
+            except SchedtuiError:
+                self.machine.unload()  # what is not written down does not stay
+                raise
+            self._known[told.id], self._objects[told.id] = told, obj
+        self._tell(told, told.asked_by)
+        return told
+
     def decide(self, deployment: Deployment, countdown_s: float, answer: queue.Queue[bool]) -> Deployment:
         """Wait for a person: True keeps it, False or no answer within ``countdown_s`` takes it away."""
         limit = time.monotonic() + countdown_s
@@ -499,8 +528,7 @@ class Deployer:
         if deployment.state == "kept":
             if (now.owner, now.digest) == ("schedtui", deployment.digest):
                 return None
-            reason = "It does not run any more, and nothing is loaded again by itself."
-            return self._move(deployment, "reverted", _with_what_runs(reason, now), by="schedtui")
+            return self._move(deployment, "reverted", _with_what_runs(LEFT_BEHIND, now), by="schedtui")
         return self.revert(deployment, f"{_CUT_SHORT[deployment.state]}.")
 
 
