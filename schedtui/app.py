@@ -645,6 +645,16 @@ class SchedtuiApp(App[None]):
 
         self._open(WorkloadScreen(self.info, self.frame.workloads if self.frame else ()))
 
+    def action_probe(self) -> None:
+        """Look deep at the task that waits most."""
+        if self.info is None or self.control is None:
+            self._toast(NO_MACHINE, "Deep dive", "warning")
+            return
+        from schedtui.screens.probe import ProbeScreen
+
+        waiters = self.frame.waiters if self.frame else ()
+        self._open(ProbeScreen(self.control.machine, self.info, waiters[0] if waiters else None))
+
     def action_undo(self) -> None:
         """Give the machine back to the kernel's own scheduler."""
         self.post_message(news.DefaultWanted())
@@ -709,6 +719,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("History", "What was tried here, and what it measured (h)", self.action_history)
         yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
         yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
+        yield SystemCommand("Deep dive", "Every switch of whoever waits most, as a histogram (b)", self.action_probe)
         yield SystemCommand("Model", "Choose who answers what you describe, and test it", self.action_model)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
         yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)

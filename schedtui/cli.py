@@ -24,8 +24,8 @@ from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
-from schedtui.commands.setup import setup
 from schedtui.commands.probe import probe
+from schedtui.commands.setup import setup
 from schedtui.commands.trust import trust
 from schedtui.commands.verify import verify
 from schedtui.commands.watch import watch

@@ -9,7 +9,18 @@ from textual.message import Message
 
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check, Deployment, Frame, MachineInfo, Metric, Panic, Report, Scheduler, Setting
+from schedtui.backend.model import (
+    Check,
+    Deployment,
+    Frame,
+    MachineInfo,
+    Metric,
+    Panic,
+    ProbeResult,
+    Report,
+    Scheduler,
+    Setting,
+)
 from schedtui.feed import Feed
 
 if TYPE_CHECKING:
@@ -155,6 +166,15 @@ class Examined(Message):
     """The doctor is done."""
 
     findings: list[Check]
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class Dived(Message):
+    """A deep dive reached a stage, has its result, or failed."""
+
+    stage: str
+    result: ProbeResult | None = None
     error: SchedtuiError | None = None
 
 

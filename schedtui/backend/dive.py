@@ -9,7 +9,7 @@ from msgspec import Struct
 from schedtui.backend.errors import NotPermitted
 from schedtui.backend.histogram import Histogram, lower_bound_ns, percentile_us
 from schedtui.backend.machine import Machine, Progress
-from schedtui.backend.model import ProbeResult
+from schedtui.backend.model import ProbeResult, ProbeRow
 from schedtui.backend.probes.deep import checked_seconds, entry
 
 _OCTAVE = 4
@@ -82,3 +82,8 @@ def source_line(result: ProbeResult) -> str:
         share = result.cost_ns / 1e9 / result.seconds * 100
         words += f"; it cost {each_us:.1f} µs an event, {share:.1f} % of a CPU"
     return words
+
+
+def waker_of(row: ProbeRow) -> str:
+    """Who woke the task: an idle CPU wakes only in the name of an interrupt."""
+    return row.waker if row.waker_pid else "an interrupt"

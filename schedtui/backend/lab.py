@@ -17,6 +17,8 @@ from schedtui.backend.errors import HelperGone, Interrupted, LabFailed, Schedtui
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.protocol import Body, Reply
 from schedtui.backend.machine import Progress
+from schedtui.backend.microvm.deep_image import MEMORY_MIB as DEEP_MEMORY_MIB
+from schedtui.backend.microvm.deep_image import with_bcc
 from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import plan_image, probe_source
 from schedtui.backend.microvm.kernels import find_kernel
@@ -28,11 +30,13 @@ from schedtui.backend.model import (
     Loadable,
     MachineInfo,
     Panic,
+    ProbeResult,
     Program,
     Sample,
     Scheduler,
     Setting,
 )
+from schedtui.backend.probes.deep import LIMIT_S as PROBE_LIMIT_S
 from schedtui.backend.provision import find_qemu
 
 MEMORY_MIB = 768
@@ -54,7 +58,10 @@ class LabMachine:
     Its CPUs share one last-level cache, or are spread evenly over ``sockets`` with one each.
     """
 
-    def __init__(self, *, kernel: Path | None = None, cpus: int | None = None, sockets: int = 1) -> None:
+    def __init__(
+        self, *, kernel: Path | None = None, cpus: int | None = None, sockets: int = 1, deep: bool = False
+    ) -> None:
+        """``deep``: a larger guest, with bcc in it. It takes a minute to build the first time."""
         self._kernel = kernel
         self._cpus = cpus or default_cpus()
         if not 1 <= self._cpus <= _MAX_CPUS:
@@ -62,6 +69,10 @@ class LabMachine:
         if sockets < 1 or self._cpus % sockets:
             raise UnknownName(f"{self._cpus} CPUs cannot be spread evenly over {sockets} sockets.")
         self._sockets = sockets
+        self._deep = deep
+        self._loaded: tuple[str, Loadable, dict[str, Setting]] | None = None
+        self._workloads: list[str] = []
+        """What was last loaded and started, for a guest that must be like this one."""
         self._guest: Guest | None = None
         self._carried: dict[str, str] = {}
         """Programs that are in the guest: where each lies, by the SHA-256 of its bytes."""
@@ -85,9 +96,11 @@ class LabMachine:
             qemu = find_qemu()
             stage("kernel: looking for one with sched_ext", 0)
             kernel = find_kernel(self._kernel, stage)
-            plan = plan_image(compile_bpf(probe_source()))
+            plan, memory_mib = plan_image(compile_bpf(probe_source())), MEMORY_MIB
+            if self._deep:
+                plan, memory_mib = with_bcc(plan), DEEP_MEMORY_MIB
             version = ".".join(map(str, qemu.version))
-            shape = Shape(qemu.path, version, kernel.image, self._cpus, MEMORY_MIB, plan, self._sockets)
+            shape = Shape(qemu.path, version, kernel.image, self._cpus, memory_mib, plan, self._sockets)
             prepared = paths.prepared_dir()
             snapshots = Snapshots(paths.cache_dir() / "lab", prepared / "lab" if prepared else None)
             guest, hello, mended = snapshots.open(shape, stage)
@@ -151,10 +164,13 @@ class LabMachine:
     ) -> Scheduler:
         """See Machine. A program is carried into the guest, the first time."""
         if isinstance(obj, Program):
-            return self._start(obj, settings, lease_s)
-        reply = self._call(protocol.Load(name, obj, settings, lease_s), 60)
-        assert reply.scheduler is not None
-        return reply.scheduler
+            scheduler = self._start(obj, settings, lease_s)
+        else:
+            reply = self._call(protocol.Load(name, obj, settings, lease_s), 60)
+            assert reply.scheduler is not None
+            scheduler = reply.scheduler
+        self._loaded = (name, obj, settings)
+        return scheduler
 
     def output(self) -> str:
         """See Machine."""
@@ -163,6 +179,9 @@ class LabMachine:
     def tune(self, settings: dict[str, Setting]) -> Scheduler:
         """See Machine."""
         reply = self._call(protocol.Tune(settings))
+        if self._loaded:
+            name, obj, before = self._loaded
+            self._loaded = (name, obj, {**before, **settings})
         assert reply.scheduler is not None
         return reply.scheduler
 
@@ -195,10 +214,38 @@ class LabMachine:
     def start_workload(self, kind: str) -> None:
         """See Machine."""
         self._call(protocol.StartWorkload(kind))
+        self._workloads.append(kind)
 
     def stop_workloads(self) -> None:
         """See Machine."""
         self._call(protocol.StopWorkloads())
+        self._workloads.clear()
+
+    def probe(self, name: str, pid: int, cgroup: str, seconds: float, progress: Progress) -> ProbeResult:
+        """See ``dive``. A guest without bcc is looked at through its like: same kernel, loads and scheduler."""
+        if self._deep:
+            return self._probe(name, pid, cgroup, seconds)
+        task = self.run(["cat", f"/proc/{pid}/comm"], 5).output.strip() if pid else ""
+        like = LabMachine(kernel=self._kernel, cpus=self._cpus, sockets=self._sockets, deep=True)
+        try:
+            like.open(progress)
+            for kind in self._workloads:
+                like.start_workload(kind)
+            if self._loaded and self.scheduler().owner == "schedtui":
+                like.load(*self._loaded)
+            if pid:
+                pid = like.process_called(task)
+            progress(f"bcc: compiling, then looking for {seconds:g} s", 0)
+            return like._probe(name, pid, cgroup, seconds)
+        finally:
+            like.close()
+
+    def process_called(self, name: str) -> int:
+        """The oldest process of this name in the guest. Raises UnknownName."""
+        found = self.run(["pgrep", "-o", "-x", name], 5).output.split() if name else []
+        if not found:
+            raise UnknownName(f"No task called “{name}” runs in the lab now.", "Look at all tasks instead.")
+        return int(found[0])
 
     def run(self, command: list[str], timeout_s: float) -> Completed:
         """See Machine. The guest has Python and, where this computer has busybox, its tools."""
@@ -232,6 +279,11 @@ class LabMachine:
         reply = self._call(body, _START_LIMIT_S)
         assert reply.scheduler is not None
         return reply.scheduler
+
+    def _probe(self, name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
+        reply = self._call(protocol.RunProbe(name, pid, cgroup, seconds), seconds + PROBE_LIMIT_S)
+        assert reply.probe is not None
+        return reply.probe
 
     def _call(self, body: Body, timeout_s: float = 30) -> Reply:
         try:

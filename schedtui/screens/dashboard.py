@@ -65,6 +65,7 @@ class Dashboard(Live, Screen[None]):
         Binding("h", "app.history", "History"),
         Binding("m", "app.machine", "Machine"),
         Binding("w", "app.workload", "Workload"),
+        Binding("b", "app.probe", "Deep dive"),
         Binding("u", "app.undo", "Undo"),
         Binding("exclamation_mark", "app.doctor", "Doctor"),
         Binding("question_mark", "app.help", "Help"),

@@ -23,6 +23,7 @@ KEYS = (
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),
+    ("b", "Deep dive: every switch of the task that waits most, or of all, as a histogram."),
     ("!", "Doctor: what works here, what does not, and how to mend it."),
     ("ctrl+p", "Palette: presets, machines, themes and screens by name."),
     ("tab", "Go from panel to panel: arrows scroll, enter opens."),
