@@ -50,8 +50,8 @@ class ProbeScreen(Live, Screen[None]):
         super().__init__()
         self._machine = machine
         self._info = info
-        self._task = task
-        self._name = ""
+        self._waiter = task
+        self._question = ""
         self._busy = False
         self._closed = False
 
@@ -76,14 +76,14 @@ class ProbeScreen(Live, Screen[None]):
         """Look, off the screen's thread."""
         if self._busy:
             return
-        self._busy, self._name = True, name
+        self._busy, self._question = True, name
         self._show(self._asked("compiling …"))
         threading.Thread(target=self._dive, args=(name,), name="dive", daemon=True).start()
 
     def action_everybody(self) -> None:
         """From now on, all tasks."""
-        if self._task and not self._busy:
-            self._task = None
+        if self._waiter and not self._busy:
+            self._waiter = None
             self._show_keys()
             self._show(self._questions())
 
@@ -103,7 +103,7 @@ class ProbeScreen(Live, Screen[None]):
         def progress(stage: str, _seconds: float) -> None:
             self._tell(Dived(stage))
 
-        pid = self._task.pid if self._task else 0
+        pid = self._waiter.pid if self._waiter else 0
         try:
             self._tell(Dived("", dive(self._machine, name, pid=pid, seconds=SECONDS, progress=progress)))
         except SchedtuiError as error:
@@ -119,11 +119,11 @@ class ProbeScreen(Live, Screen[None]):
         self.query_one("#answer", Static).update(content)
 
     def _show_keys(self) -> None:
-        more = (("a", "All tasks"),) if self._task else ()
+        more = (("a", "All tasks"),) if self._waiter else ()
         self.query_one(KeyBar).show((*self.KEYS, *more, ("esc", "Back")))
 
     def _whom(self) -> str:
-        return f"{self._task.name} ({self._task.pid})" if self._task else "all tasks"
+        return f"{self._waiter.name} ({self._waiter.pid})" if self._waiter else "all tasks"
 
     def _questions(self) -> Content:
         lines = [Content.styled(f"Look at every switch of {self._whom()} on {self._info.name}", "bold"), Content("")]
@@ -141,7 +141,7 @@ class ProbeScreen(Live, Screen[None]):
         return Content("\n").join([*lines, Content(""), Content.styled(cost, "$foreground 65%")])
 
     def _asked(self, stage: str) -> Content:
-        title = Content.styled(f"{CATALOGUE[self._name].title}: {self._whom()}", "bold")
+        title = Content.styled(f"{CATALOGUE[self._question].title}: {self._whom()}", "bold")
         return Content("\n\n").join([title, Content(stage)])
 
 
