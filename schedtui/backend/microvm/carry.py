@@ -13,6 +13,7 @@ from schedtui.backend.errors import BadFile, LabFailed
 from schedtui.backend.helper import protocol
 from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import needed_libraries
+from schedtui.backend.microvm.kernels import configuration_beside
 
 FOLDER = PurePosixPath("/tmp/carried")
 """In the guest."""
@@ -37,6 +38,7 @@ def read_program(path: Path, sha256: str) -> bytes:
 
 def carry_program(guest: Guest, path: Path, content: bytes) -> str:
     """Where the program is in the guest then, ready to be started. Raises LabFailed, HelperGone, MissingTool."""
+    _tell_configuration(guest)
     for library in _lacking(guest, needed_libraries([path])):
         _put(guest, str(library), library.read_bytes(), executable=True)
     place = str(FOLDER / f"{hashlib.sha256(content).hexdigest()[:16]}-{path.name}")
@@ -44,12 +46,26 @@ def carry_program(guest: Guest, path: Path, content: bytes) -> str:
     return place
 
 
+def _tell_configuration(guest: Guest) -> None:
+    """Most schedulers read what the kernel was built with, from the files where libbpf looks."""
+    release = _said(guest, ["uname", "-r"]).strip()
+    place = f"/boot/config-{release}"
+    if _said(guest, ["sh", "-c", _LACKING, "sh", "/proc/config.gz"]) and (
+        text := configuration_beside(guest.qemu.config.kernel, release)
+    ):
+        _put(guest, place, text.encode(), executable=False)
+
+
 def _lacking(guest: Guest, libraries: list[Path]) -> list[Path]:
-    command = ["sh", "-c", _LACKING, "sh", *map(os.fsdecode, libraries)]
+    said = _said(guest, ["sh", "-c", _LACKING, "sh", *map(os.fsdecode, libraries)])
+    return [Path(line) for line in said.splitlines()]
+
+
+def _said(guest: Guest, command: list[str]) -> str:
     reply = guest.client.call(protocol.Run(command, 10), 20)
-    if reply.completed is None or reply.completed.exit_code:
+    if reply.completed is None or reply.completed.exit_code not in (0, 1):
         raise LabFailed("The lab's guest has no shell to prepare a program with.", "schedtui lab install")
-    return [Path(line) for line in reply.completed.output.splitlines()]
+    return reply.completed.output
 
 
 def _put(guest: Guest, path: str, content: bytes, *, executable: bool) -> None:

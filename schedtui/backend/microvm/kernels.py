@@ -177,7 +177,7 @@ def _own_kernel() -> Kernel | None:
         places.append(prepared / f"vmlinuz-{release}")  # setup's copy, where the system's is readable for root alone
     for path in places:
         # Only a configuration that says so is enough: the distribution's kernel may have no sched_ext.
-        if os.access(path, os.R_OK) and _config_beside(path, release):
+        if os.access(path, os.R_OK) and configuration_beside(path, release):
             with contextlib.suppress(KernelUnsuitable):
                 return inspect_image(path, "this machine")
     return None
@@ -185,7 +185,7 @@ def _own_kernel() -> Kernel | None:
 
 def _lacking(path: Path, release: str, payload: bytes) -> list[str]:
     """The options that the image was built without; empty when nothing is known to be lacking."""
-    config = _config_beside(path, release)
+    config = configuration_beside(path, release)
     kernel = b"" if config else _unpacked(payload)
     config = config or _config_inside(kernel)
     if config:
@@ -195,7 +195,8 @@ def _lacking(path: Path, release: str, payload: bytes) -> list[str]:
     return ["CONFIG_SCHED_CLASS_EXT"] if kernel and b"sched_ext_ops" not in kernel else []
 
 
-def _config_beside(path: Path, release: str) -> str:
+def configuration_beside(path: Path, release: str) -> str:
+    """The options that a kernel was built with, where they lie beside its image or are this computer's; else empty."""
     places = [path.parent / f"config-{release}", path.parent / "config", Path(f"/boot/config-{release}")]
     for place in places:
         with contextlib.suppress(OSError):
