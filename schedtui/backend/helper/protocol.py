@@ -21,6 +21,7 @@ from schedtui.backend.model import (
     Panic,
     PermanentChange,
     ProbeResult,
+    Report,
     Sample,
     Scheduler,
     Setting,
@@ -70,6 +71,21 @@ class Load(Struct, frozen=True, tag="load"):
     """Take it away again when no Renew came for so long (0.2 to 600), or the client goes away; None: it stays."""
     sealed: bool = False
     """The object comes as a sealed memory file with this message; ``object`` is empty. A host takes nothing else."""
+    token: str = ""
+    """The helper's own, if the client kept one. A host looks among those that it keeps otherwise."""
+
+
+class Prove(Struct, frozen=True, kw_only=True, tag="prove"):
+    """Have the helper's own verification judge an object, so that it may be loaded; a report is the answer."""
+
+    name: str
+    settings: dict[str, Setting] = field(default_factory=dict)
+    quick: bool = False
+    """A quick look is enough; for what is not of the helper's library it never is."""
+    generated: bool = False
+    """A model or a person wrote it. The helper finds out by itself what is not of its library."""
+    sealed: bool = True
+    """Its bytes come as a sealed memory file with this message."""
 
 
 class Renew(Struct, frozen=True, tag="renew"):
@@ -217,6 +233,7 @@ Body = (
     | TakeSample
     | Focus
     | Load
+    | Prove
     | Renew
     | Keep
     | Tune
@@ -276,6 +293,10 @@ class HelperStatus(Struct, frozen=True, kw_only=True):
     """The capabilities that it kept."""
     notes: tuple[str, ...] = ()
     """What it could not do when it started, in sentences."""
+    tokens: int = 0
+    """Proofs that it keeps."""
+    proves: str = ""
+    """Why it can prove nothing; empty when it can."""
 
 
 class Reply(Struct, frozen=True, omit_defaults=True):
@@ -296,6 +317,9 @@ class Reply(Struct, frozen=True, omit_defaults=True):
     output: str | None = None
     others: OthersStatus | None = None
     permanent: PermanentChange | None = None
+    report: Report | None = None
+    token: str = ""
+    """With a report that passed: the helper's permission, as text that means nothing to anybody else."""
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
