@@ -79,6 +79,8 @@ def _keep(command: list[str], path: Path, log: Path, ends: list[int]) -> int:
         helper.kill()
         helper.wait()
         path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()  # what a panic left in it stays
 
 
 def _answers(path: Path, helper: subprocess.Popen[bytes], ends: list[int]) -> bool:

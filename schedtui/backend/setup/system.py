@@ -46,9 +46,11 @@ def add_user(name: str, root: Path) -> None:
 
 
 def remove_user(name: str, root: Path) -> None:
-    """The user and its group."""
+    """The user and its group, which some distributions leave behind."""
     if has_user(name, root):
         _run(_tool("userdel"), *_prefix(root), name)
+    if has_group(name, root):
+        _run(_tool("groupdel"), *_prefix(root), name)
 
 
 def boots_with_systemd(root: Path) -> bool:

@@ -127,8 +127,9 @@ RuntimeDirectoryPreserve=yes
 # “Make it permanent” writes the configuration of scx_loader or of scx.service, when there is one.
 ReadWritePaths=-/etc/scx_loader -/etc/default
 UMask=0077
+# What each is for, helper/rights.py says. Those for starting the verifier itself are not needed here.
 CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_SYS_ADMIN CAP_SYS_NICE CAP_SYS_RESOURCE CAP_SYS_PTRACE CAP_SYSLOG
-CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE CAP_CHOWN CAP_KILL CAP_SETUID CAP_SETGID CAP_SETPCAP
+CapabilityBoundingSet=CAP_IPC_LOCK CAP_CHOWN
 AmbientCapabilities=
 DeviceAllow=char-input r
 DeviceAllow=/dev/kmsg rw
