@@ -538,6 +538,8 @@ def _told(policy: str, ended: ExitInfo, now: str) -> tuple[EventKind, str, str]:
     why = ended.reason or ended.kind
     if ended.message and ended.message != ended.reason:
         why += f": {ended.message}"
+    if ended.kind == _CPUS_CHANGED:
+        return "warning", f"A CPU went or came, and the kernel ended {name} for that; {now} runs", ended.output
     if ended.thrown_out:
         return (
             "bad",
