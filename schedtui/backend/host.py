@@ -15,7 +15,18 @@ from msgspec.structs import replace
 
 from schedtui.backend.errors import NotPermitted
 from schedtui.backend.machine import Progress
-from schedtui.backend.model import Completed, Event, Frame, Loadable, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import (
+    Completed,
+    Event,
+    Frame,
+    Loadable,
+    MachineInfo,
+    Panic,
+    ProbeResult,
+    Sample,
+    Scheduler,
+    Setting,
+)
 from schedtui.backend.probes.counters import RunDelayCounters
 from schedtui.backend.probes.owner import OwnerProbe
 from schedtui.backend.probes.sampler import Sampler
@@ -148,6 +159,18 @@ class HostMachine:
 
     def stop_workloads(self) -> None:
         """None were started."""
+
+    def probe(self, name: str, pid: int, cgroup: str, seconds: float, progress: Progress) -> ProbeResult:
+        """See ``dive``. Root looks itself; everybody else needs the helper for it."""
+        if os.geteuid() != 0:
+            raise NotPermitted(
+                "Looking at every switch of this computer needs the privileged helper.",
+                "Set it up: sudo schedtui setup · or look once, as root: sudo schedtui probe · or in the lab.",
+            )
+        from schedtui.backend.helper.deep import run_probe
+
+        progress(f"bcc: compiling, then looking for {seconds:g} s", 0.0)
+        return run_probe(name, pid, cgroup, seconds)
 
     def run(self, command: list[str], timeout_s: float) -> Completed:
         """Refused: a shell does that."""
