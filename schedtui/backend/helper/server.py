@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
@@ -24,8 +24,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from schedtui.backend.errors import BadMessage, SchedtuiError
-from schedtui.backend.helper import protocol
+from schedtui.backend.helper import heartbeat, protocol
 from schedtui.backend.helper.control import SchedulerControl, become_realtime
+from schedtui.backend.helper.latch import Latch
 from schedtui.backend.helper.protocol import Reply, Request
 from schedtui.backend.helper.session import Channel, Limits, Session, SocketChannel
 from schedtui.backend.model import Event, Frame, MachineInfo
@@ -96,13 +97,17 @@ class Server:
         *,
         workloads: Workloads | None = None,
         set_clock: Callable[[int], None] | None = None,
+        latch: Latch | None = None,
+        stop_others: Callable[[], Sequence[str]] = tuple,
+        watch_heartbeat: bool = False,
     ) -> None:
+        """``latch`` and ``stop_others``: see SchedulerControl. ``watch_heartbeat``: what starves normal tasks goes."""
         self.info = info
         self.samplers = samplers
         self.workloads = workloads
         self.set_clock = set_clock
         self.sessions: tuple[Session, ...] = ()
-        self.control = SchedulerControl(self.announce)
+        self.control = SchedulerControl(self.announce, latch, stop_others)
         self._handlers = handlers
         self._unseen: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._events_lock = threading.Lock()
@@ -127,6 +132,9 @@ class Server:
         self._thread("stream", self._stream)
         self._thread("watch", self._watch)
         self._thread("discard", self._close_discarded)
+        if watch_heartbeat:
+            control = self.control
+            self._thread("heartbeat", lambda: heartbeat.watch(control.held, control.wait_for_load, control.starved))
 
     # Clients.
 
