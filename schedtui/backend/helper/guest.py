@@ -19,6 +19,7 @@ from pathlib import Path
 from schedtui.backend.helper import boot
 from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.handlers import Handling
+from schedtui.backend.helper.latch import Latch
 from schedtui.backend.helper.memory import hold_memory
 from schedtui.backend.helper.server import Server
 from schedtui.backend.helper.session import Limits, PortChannel
@@ -31,6 +32,8 @@ from schedtui.backend.workloads import Workloads
 
 READY = "SCHEDTUI AGENT READY ON "
 PROBE = Path("/schedtui/wakeup_latency.bpf.o")
+LATCH = Path("/latched")
+"""In the guest's memory: a helper that takes the place of another finds it."""
 _MAX_UNREAD_BYTES = 64 << 20
 """While its client stands still, which is that computer's own affair."""
 
@@ -87,7 +90,7 @@ def _serve(*, successor: bool) -> None:
     if not successor:
         boot.tell_wrong_clock()
     handling = Handling()
-    server = Server(info, samplers, handling.lab(), workloads=workloads, set_clock=_set_clock)
+    server = Server(info, samplers, handling.lab(), workloads=workloads, set_clock=_set_clock, latch=Latch(LATCH))
     handling.server = server
     port = _open_port()
     print(READY + os.ttyname(port) if os.isatty(port) else READY + "virtio", flush=True)

@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from schedtui.backend.helper.control import become_realtime
-
 BEAT_S = 0.1
 LATE_S = 1.0
 """An answer that takes longer is the end of the scheduler."""
@@ -100,8 +98,10 @@ class Heartbeat:
 
 
 def watch(held: Callable[[], bool], wait: Callable[[], None], starved: Callable[[float], None]) -> None:
-    """Look each BEAT_S while something is ``held``, else ``wait``; tell ``starved`` how many seconds. Never returns."""
-    become_realtime()
+    """Look each BEAT_S while something is ``held``, else ``wait``; tell ``starved`` how many seconds.
+
+    For a thread of its own in the real-time class; never returns.
+    """
     pause = threading.Event()
     heart = Heartbeat()
     while True:
