@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schedtui.backend.errors import UnknownName
-from schedtui.backend.model import Completed, Frame, Loadable, MachineInfo, Panic, Sample, Scheduler, Setting
+from schedtui.backend.model import Completed, Frame, Loadable, MachineInfo, Panic, Report, Sample, Scheduler, Setting
 
 Progress = Callable[[str, float], None]
 """Called with a stage in plain words and the seconds since opening began."""
@@ -39,6 +39,24 @@ class Machine(Protocol):
 
     def focus(self, names: tuple[str, ...]) -> None:
         """Count the waits of processes of these names, and of their descendants, apart from now on; () ends it."""
+        ...
+
+    def certify(
+        self,
+        name: str,
+        obj: Loadable,
+        settings: dict[str, Setting],
+        progress: Progress,
+        *,
+        quick: bool = False,
+        generated: bool = False,
+    ) -> Report | None:
+        """Have the machine itself prove exactly this, so that ``load`` takes it, and tell what it found.
+
+        None where nothing is asked for: in the lab, and where nothing can be loaded. ``quick`` is a wish;
+        ``generated`` says that a model or a person wrote it, so that a person is asked. What was proven before is
+        found at once. Raises NotPermitted when they did not permit it, and what kept it from being proven.
+        """
         ...
 
     def load(

@@ -20,6 +20,7 @@ from schedtui.backend.model import (
     Loadable,
     MachineInfo,
     Panic,
+    Report,
     Sample,
     Scheduler,
     Setting,
@@ -80,6 +81,19 @@ class ReplayMachine:
     def focus(self, names: tuple[str, ...]) -> None:
         """Refused."""
         raise _refusal()
+
+    def certify(
+        self,
+        name: str,
+        obj: Loadable,
+        settings: dict[str, Setting],
+        progress: Progress,
+        *,
+        quick: bool = False,
+        generated: bool = False,
+    ) -> Report | None:
+        """Nothing is loaded here, so nothing is proven."""
+        return None
 
     def load(
         self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
