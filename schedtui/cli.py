@@ -24,6 +24,7 @@ from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
+from schedtui.commands.owner import owner, permanent
 from schedtui.commands.probe import probe
 from schedtui.commands.setup import setup
 from schedtui.commands.trust import trust
@@ -78,6 +79,8 @@ cli.add_command(ask)
 cli.add_command(setup)
 cli.add_command(verify)
 cli.add_command(watch)
+cli.add_command(owner)
+cli.add_command(permanent)
 
 
 @cli.command()
