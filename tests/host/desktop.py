@@ -364,15 +364,7 @@ def _done(argv: tuple[str, ...], told: dict[str, Any], payload: bytes) -> Done:
 def _plan() -> ImagePlan:
     base = plan_base()
     copied = {target: source for target, source in base.copied.items() if not target.endswith(".pyc")}
-    for name in _DEPENDENCIES:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:
-            continue
-        origin = Path(found.origin)
-        folders = [Path(each) for each in found.submodule_search_locations or ()]
-        above = folders[0].parent if folders else origin.parent
-        for each in _files(folders[0]) if folders else [origin]:
-            copied[f"{LIBRARY}/{each.relative_to(above)}"] = each
+    copied |= _dependencies()
     for target, source in list(copied.items()):
         if target.endswith(".py"):
             copied[_cached_name(target)] = _bytecode(source, target)
@@ -389,6 +381,20 @@ def _plan() -> ImagePlan:
         **homes,
     }
     return ImagePlan(copied, made, base.links)
+
+
+def _dependencies() -> dict[str, Path]:
+    copied = {}
+    for name in _DEPENDENCIES:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            continue
+        origin = Path(found.origin)
+        folders = [Path(each) for each in found.submodule_search_locations or ()]
+        above = folders[0].parent if folders else origin.parent
+        for each in _files(folders[0]) if folders else [origin]:
+            copied[f"{LIBRARY}/{each.relative_to(above)}"] = each
+    return copied
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -432,13 +438,22 @@ def _archive() -> bytes:
             entry.size, entry.mtime, entry.uid, entry.gid = len(content), int(time.time()), uid, uid
             archive.addfile(entry, io.BytesIO(content))
 
-        files = dict(_shipped())
-        copy = copying.wanted_files(Interpreter(PYTHON, "3.11", Path(str(msgspec.__file__)).parent))
-        files |= {f"{HELPER_COPY}/{name}": source for name, source in copy.items()}
-        for target, source in files.items():
+        def link(target: str, known: str) -> None:
+            entry = tarfile.TarInfo(target.lstrip("/"))
+            entry.type, entry.linkname = tarfile.LNKTYPE, known.lstrip("/")
+            archive.addfile(entry)
+
+        shipped = dict(_shipped())
+        for target, source in shipped.items():
             add(target, source.read_bytes())
             if target.endswith(".py"):
                 add(_cached_name(target), _bytecode(source, target).read_bytes())
+        there = {source: target for target, source in (_dependencies() | shipped).items()}
+        copy = copying.wanted_files(Interpreter(PYTHON, "3.11", Path(str(msgspec.__file__)).parent))
+        for name, source in copy.items():
+            link(f"{HELPER_COPY}/{name}", there[source])
+            if name.endswith(".py"):
+                link(_cached_name(f"{HELPER_COPY}/{name}"), _cached_name(there[source]))
         add(f"{HELPER_COPY}/{launch.STATE}", f"{STATE}\n".encode())
         cache, known, probes = _objects()
         for name, content in cache.items():
