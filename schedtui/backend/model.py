@@ -344,6 +344,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The external scheduler's program, as it is called on PATH."""
     modes: tuple[Mode, ...] = ()
     """An external scheduler's flags for each goal."""
+    goal: str = ""
+    """The mode that an external scheduler is to be started in; empty: as it is by itself."""
     note: str = ""
     """How it decides, and when not to use it: a page of plain words."""
 
@@ -639,6 +641,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     reason: str
     """Why it is in this state, in a sentence for the user."""
     policy: str
+    goal: str = ""
+    """Whose mode an external scheduler was started in."""
     settings: dict[str, Setting]
     machine: MachineKind
     kernel: str

@@ -115,6 +115,7 @@ CREATE TABLE audit_head (
 );
 """,
     "ALTER TABLE request ADD COLUMN watcher TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE deployment ADD COLUMN goal TEXT NOT NULL DEFAULT ''",
 )
 """What makes a file of each version from one of the version before; the first from nothing."""
 VERSION = len(_STEPS)
