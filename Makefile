@@ -65,9 +65,12 @@ bench-policies: setup
 	$(BIN)/python -m tests.benchmarks.policies --write
 
 soak: setup
+	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m soak --timeout=3600
 
+# The deep dive's test compiles in a guest that carries the distribution's bcc.
 matrix: setup
+	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m matrix --timeout=600
 
 mutations: setup

@@ -359,13 +359,14 @@ def lab_prepare(kernel: Path | None, cpus: int | None, as_json: bool) -> None:
 
 @lab.command("install")
 @click.option("--simulate", is_flag=True, help="Only say what would be installed.")
+@click.option("--bcc", is_flag=True, help="And the distribution's bcc, for deep dives (schedtui probe).")
 @json_option
-def lab_install(simulate: bool, as_json: bool) -> None:
+def lab_install(simulate: bool, bcc: bool, as_json: bool) -> None:
     """Install what the lab needs: QEMU, clang, libbpf. The system's package sources stay as they are."""
     from schedtui.backend.provision import install, needs
 
     console = Console(as_json)
-    installed = install(console.progress, simulate=simulate)
+    installed = install(console.progress, simulate=simulate, bcc=bcc)
     present = {"installed": [each.debian for each in installed], "present": {each.name: each.found for each in needs()}}
     words = ", ".join(each.name for each in installed)
     would = "Would install" if simulate else "Installed"

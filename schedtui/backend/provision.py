@@ -24,6 +24,7 @@ from schedtui.backend.bpf.compiler import find_clang
 from schedtui.backend.errors import LabFailed, MissingTool
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.image import find_busybox
+from schedtui.backend.probes.deep import find_bcc
 from schedtui.backend.verifier.sandbox import find_bubblewrap
 
 OLDEST_QEMU = 9
@@ -69,9 +70,10 @@ def _need(name: str, find: Callable[[], str], needed_for: str, debian: str, fedo
     return Need(name=name, ok=ok, found=found, needed_for=needed_for, debian=debian, fedora=fedora, arch=arch)
 
 
-def missing() -> list[Need]:
-    """What the lab needs and this machine lacks, or has too old."""
-    return [each for each in needs() if not each.ok]
+def missing(*, bcc: bool = False) -> list[Need]:
+    """What the lab needs and this machine lacks, or has too old; with ``bcc``, what deep dives need besides."""
+    wanted = [*needs(), *([_need(*_BCC)] if bcc else [])]
+    return [each for each in wanted if not each.ok]
 
 
 def find_qemu() -> Qemu:
@@ -102,7 +104,7 @@ def install_command(lacking: list[Need], where: Distribution | None = None) -> s
     return f"Install {', '.join(each.name for each in lacking)} with your distribution's package manager."
 
 
-def install(progress: Progress, *, simulate: bool = False) -> list[Need]:
+def install(progress: Progress, *, simulate: bool = False, bcc: bool = False) -> list[Need]:
     """Install what is missing, with an apt state of our own; the system's sources stay as they are.
 
     Only for root on Debian and its kin; raises LabFailed, with the command to use, anywhere else and when apt
@@ -113,7 +115,7 @@ def install(progress: Progress, *, simulate: bool = False) -> list[Need]:
     def stage(words: str) -> None:
         progress(words, time.monotonic() - began)
 
-    lacking = missing()
+    lacking = missing(bcc=bcc)
     if not lacking:
         return []
     where = distribution()
@@ -122,7 +124,7 @@ def install(progress: Progress, *, simulate: bool = False) -> list[Need]:
         raise LabFailed(f"The lab needs what only root can install here: {words}.", install_command(lacking, where))
     stage("packages: reading the lists")
     packages = _install_now(lacking, where, stage, simulate)
-    still = [] if simulate else missing()
+    still = [] if simulate else missing(bcc=bcc)
     if still:
         words = " ".join(each.found for each in still)
         raise LabFailed(f"Installed {' '.join(packages)}, and yet: {words}", "See schedtui doctor.")
@@ -193,7 +195,12 @@ def _busybox() -> str:
     return str(found)
 
 
+def _bcc() -> str:
+    return str(find_bcc())
+
+
 _X86 = platform.machine() == "x86_64"
+_BCC = ("bcc", _bcc, "deep dives", "python3-bpfcc", "python3-bcc", "python-bcc")
 _CATALOGUE: tuple[tuple[str, Callable[[], str], str, str, str, str], ...] = (
     # what, how to find it, what for, and the packages of Debian, Fedora and Arch
     (
