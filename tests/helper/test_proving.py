@@ -33,7 +33,7 @@ from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.helper.polkit import Asker, Permissions
 from schedtui.backend.helper.protocol import Failure
 from schedtui.backend.helper.proving import Proven, Prover, Spawn, Verifier
-from schedtui.backend.model import Finding, Setting, Stage
+from schedtui.backend.model import Finding, Program, Report, Setting, Stage
 from tests.helper.verifying import (
     DIGEST,
     KERNEL,
@@ -288,6 +288,35 @@ def test_a_kernel_that_does_not_say_which_it_is_gets_nothing_loaded(place: Path)
             act()
 
 
+# Programs of others.
+
+
+def test_a_program_is_proven_with_its_arguments_by_the_last_stage_alone(place: Path) -> None:
+    (place / "scx_other").write_bytes(OBJECT)
+    program = Program(name="other", path="", sha256=DIGEST, goal="gaming", arguments=("--performance",))
+    stages = (Stage(name="kernel", verdict="pass", seconds=1.0),)
+    seen: list[Program | None] = []
+
+    def behave(link: socket.socket, job: Job, obj: bytes) -> None:
+        seen.append(job.program)
+        answering(digest=program.digest, stages=stages)(link, job, obj)
+
+    with helped(place, behave) as (prover, listener):
+        descriptor = os.open(place / "scx_other", os.O_RDONLY)
+        for _ in range(2):
+            assert prover.prove_program(program, descriptor, {}).token
+        os.close(descriptor)
+        assert seen == [program]
+        assert listener.asked == 1
+        prover.may_load(program.digest, {}, arguments=program.arguments)
+        for arguments in ((), ("--performance", "--more")):
+            with pytest.raises(NotProven):
+                prover.may_load(program.digest, {}, arguments=arguments)
+        listener.behave = answering(stages=stages)
+        with pytest.raises(NotProven, match="stages of it are missing"):  # an object needs all of them
+            prove(prover)
+
+
 # Who listens.
 
 
@@ -458,6 +487,17 @@ def spawned(place: Path, **more: Any) -> Spawn:
     return Spawn(cache=place / "cache", users=("nobody",), python=python, import_paths=paths, **more)
 
 
+QUICK = Job(version=jobs.VERSION, name="fair", settings={}, quick=True)
+
+
+def judged(verifier: Verifier) -> Report:
+    memory = jobs.sealed(OBJECT)
+    try:
+        return verifier.judge(QUICK, memory, lambda _words: None, lambda: False)
+    finally:
+        os.close(memory)
+
+
 LOOK = """
 import json, os, resource, socket
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
@@ -531,9 +571,8 @@ def test_the_real_one_runs_as_nobody_and_says_what_it_lacks(place: Path) -> None
     """Up to the kernel image, which it does not find here: the stages before it are looked at, as that user."""
     (place / "prepared").mkdir()
     verifier = Verifier(place / "none.sock", spawned(place, prepared=place / "prepared"))
-    job = Job(version=jobs.VERSION, name="fair", settings={}, quick=True)
     with pytest.raises(KernelUnsuitable, match="no kernel image") as told:
-        verifier.judge(job, OBJECT, lambda _words: None, lambda: False)
+        judged(verifier)
     assert "setup" in told.value.remedy
     assert (place / "cache").stat().st_uid == 65534
 
@@ -556,18 +595,12 @@ def test_one_that_is_killed_is_told_and_leaves_no_token(place: Path) -> None:
 def test_one_that_cannot_be_started_is_told_with_its_last_words(place: Path) -> None:
     spawn = replace(spawned(place), import_paths=())
     with pytest.raises(LabFailed) as told:
-        Verifier(place / "none.sock", spawn).judge(
-            Job(version=1, name="fair", settings={}, quick=True), OBJECT, lambda _words: None, lambda: False
-        )
+        judged(Verifier(place / "none.sock", spawn))
     assert told.value.details
     with pytest.raises(LabFailed, match="cannot be started"):
-        Verifier(place / "none.sock", replace(spawn, python="/nonexistent")).judge(
-            Job(version=1, name="fair", settings={}, quick=True), OBJECT, lambda _words: None, lambda: False
-        )
+        judged(Verifier(place / "none.sock", replace(spawn, python="/nonexistent")))
     with pytest.raises(LabFailed, match="no user to verify as"):
-        Verifier(place / "none.sock", replace(spawn, users=("nobody-at-all",))).judge(
-            Job(version=1, name="fair", settings={}, quick=True), OBJECT, lambda _words: None, lambda: False
-        )
+        judged(Verifier(place / "none.sock", replace(spawn, users=("nobody-at-all",))))
 
 
 def test_its_folder_is_its_own_and_what_others_left_there_goes(place: Path) -> None:

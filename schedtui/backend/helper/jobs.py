@@ -7,8 +7,10 @@ each a ``Word``, the last of which holds the report, or what kept it from judgin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -16,11 +18,13 @@ from msgspec import Struct
 
 from schedtui.backend.errors import BadMessage
 from schedtui.backend.helper.protocol import Failure
-from schedtui.backend.model import Report, Setting
+from schedtui.backend.model import Program, Report, Setting
 
 VERSION = 1
 MAX_OBJECT_BYTES = 3 << 20
 """Larger objects are refused unread; policies are about 20 KB."""
+MAX_PROGRAM_BYTES = 128 << 20
+"""Of an external scheduler; the largest that are built today have 20 MB."""
 MAX_JOB_BYTES = 256 << 10
 MAX_WORD_BYTES = 8 << 20
 """The longest line of an answer: a report with a kernel's log."""
@@ -37,6 +41,8 @@ class Job(Struct, frozen=True, kw_only=True):
     name: str
     settings: dict[str, Setting]
     quick: bool
+    program: Program | None = None
+    """The external scheduler that the bytes are, with its arguments; None: they are an object."""
 
 
 class Word(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,19 +80,41 @@ def _decode(line: bytes, kind: type[_Message]) -> _Message:
 
 def sealed(content: bytes) -> int:
     """A descriptor of a memory file with these bytes, which nobody can change any more."""
-    memory = os.memfd_create("object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
+    with _memory() as memory:
         with os.fdopen(os.dup(memory), "wb") as file:
             file.write(content)
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
+        return _closed_for_changes(memory)
+
+
+def sealed_copy(descriptor: int, limit: int = MAX_PROGRAM_BYTES) -> int:
+    """A descriptor of a memory file with what a file holds now. Raises BadMessage when that is too long."""
+    with _memory() as memory:
+        at = 0
+        while copied := os.sendfile(memory, descriptor, at, 1 << 20):
+            at += copied
+            if at > limit:
+                raise BadMessage(f"The program has more than {limit >> 20} MiB.")
+        return _closed_for_changes(memory)
+
+
+@contextlib.contextmanager
+def _memory() -> Iterator[int]:
+    """Closed again when something goes wrong."""
+    memory = os.memfd_create("object", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        yield memory
     except BaseException:
         os.close(memory)
         raise
+
+
+def _closed_for_changes(memory: int) -> int:
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
     return memory
 
 
-def read_sealed(memory: int, limit: int = MAX_OBJECT_BYTES) -> bytes:
-    """The bytes of a memory file that nobody can change any more.
+def check_sealed(memory: int, limit: int) -> int:
+    """How many bytes a memory file has that nobody can change any more.
 
     Raises BadMessage for any other file: what is read from it now, another could change before it is read again.
     """
@@ -99,6 +127,12 @@ def read_sealed(memory: int, limit: int = MAX_OBJECT_BYTES) -> bytes:
         raise BadMessage("The object's memory file is not sealed: it could still be changed.")
     if not 0 < length <= limit:
         raise BadMessage(f"The object has {length} bytes, and at most {limit >> 20} MiB are read.")
+    return length
+
+
+def read_sealed(memory: int, limit: int = MAX_OBJECT_BYTES) -> bytes:
+    """The bytes of a memory file that nobody can change any more. Raises BadMessage, as ``check_sealed`` does."""
+    length = check_sealed(memory, limit)
     content = os.pread(memory, length, 0)
     if len(content) != length:
         raise BadMessage("The object could not be read whole.")

@@ -51,7 +51,7 @@ from schedtui.backend.helper import jobs, protocol
 from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.helper.polkit import Asker, Permissions
 from schedtui.backend.helper.tokens import Tokens, Wanted, check
-from schedtui.backend.model import KernelId, Report, Setting, worst
+from schedtui.backend.model import KernelId, Program, Report, Setting, worst
 from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.verifier.edition import rules_version
 from schedtui.backend.verifier.findings import presentable
@@ -68,6 +68,7 @@ _DETAILS = 8192
 _SEND_LIMIT_S = 20.0
 _LIBRARY_LIMIT_BYTES = 1 << 20
 _STAGES = ("object", "bytecode", "kernel")
+_STAGES_OF_PROGRAMS = ("kernel",)
 _TRY_AGAIN = "Try again; if it happens again, run: schedtui doctor"
 _SETUP = "Set it up again: sudo schedtui setup"
 _ITS_ERRORS = (BadTunable, CompileFailed, KernelUnsuitable, LabFailed, LoadRejected, MissingTool, NotPermitted)
@@ -136,6 +137,11 @@ class Prover:
         _check_request(name, settings)
         digest = hashlib.sha256(obj).hexdigest()
         wanted = self.wanted(digest, settings)
+
+        def judge() -> Report:
+            with _closing(jobs.sealed(obj)) as memory:
+                return self._judge(_job(name, settings, quick=quick), memory, wanted, tell, gone)
+
         generated = generated or not self.is_of_the_library(digest)
         quick = quick and not generated
         proven = self._known(wanted, quick=quick)
@@ -143,7 +149,7 @@ class Prover:
             with self._alone(tell, gone):
                 proven = self._known(wanted, quick=quick)  # somebody else may have asked for the same
                 if proven is None:
-                    report = self._judge(name, obj, wanted, quick=quick, tell=tell, gone=gone)
+                    report = judge()
                     proven = Proven(report=report) if generated else self._signed(report, wanted, generated=False)
         if proven.report.verdict == "fail" or not generated:
             return proven
@@ -151,12 +157,42 @@ class Prover:
         self._permissions.need(digest, name, asker, gone)
         return proven if proven.token else self._signed(proven.report, wanted, generated=True)
 
-    def may_load(self, digest: str, settings: dict[str, Setting], token: str = "") -> None:
+    def prove_program(
+        self,
+        program: Program,
+        descriptor: int,
+        settings: dict[str, Setting],
+        *,
+        quick: bool = False,
+        tell: Told = lambda _words: None,
+        gone: Gone = lambda: False,
+    ) -> Proven:
+        """The same for an external scheduler, which the caller found to be root's alone, opened and hashed.
+
+        Its arguments are what the helper wrote for these settings; the program has the last stage only.
+        """
+        _check_request(program.name, settings)
+        wanted = self.wanted(program.digest, settings, program.arguments)
+        proven = self._known(wanted, quick=quick)
+        if proven is not None:
+            return proven
+        with self._alone(tell, gone):
+            proven = self._known(wanted, quick=quick)
+            if proven is not None:
+                return proven
+            job = _job(program.name, settings, quick=quick, program=program)
+            with _closing(jobs.sealed_copy(descriptor)) as memory:
+                return self._signed(self._judge(job, memory, wanted, tell, gone), wanted, generated=False)
+
+    def may_load(
+        self, digest: str, settings: dict[str, Setting], token: str = "", *, arguments: tuple[str, ...] = ()
+    ) -> None:
         """Return when this may be loaded now: by a token that is kept here, or the one that a client held.
 
-        Raises NotProven with the reason.
+        ``digest`` is that of the object, or ``Program.digest`` of a program with these ``arguments``. Raises NotProven
+        with the reason.
         """
-        wanted = self.wanted(digest, settings)
+        wanted = self.wanted(digest, settings, arguments)
         if token:
             check(self.tokens.key.read(token), wanted)
         else:
@@ -214,13 +250,24 @@ class Prover:
         finally:
             self._turn.release()
 
-    def _judge(self, name: str, obj: bytes, wanted: Wanted, *, quick: bool, tell: Told, gone: Gone) -> Report:
-        job = Job(version=jobs.VERSION, name=name, settings=wanted.settings, quick=quick)
-        report = self._verifier.judge(job, obj, tell, gone)
+    def _judge(self, job: Job, memory: int, wanted: Wanted, tell: Told, gone: Gone) -> Report:
+        report = self._verifier.judge(job, memory, tell, gone)
         wrong = _wrong_with(report, job, wanted)
         if wrong:
             raise NotProven(f"The verifier's report is not used: {wrong}.", _TRY_AGAIN)
         return on_kernel(replace(report, made_at=time.time()), wanted.kernel)
+
+
+def _job(name: str, settings: dict[str, Setting], *, quick: bool, program: Program | None = None) -> Job:
+    return Job(version=jobs.VERSION, name=name, settings=settings, quick=quick, program=program)
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _check_request(name: str, settings: dict[str, Setting]) -> None:
@@ -243,7 +290,8 @@ def _wrong_with(report: Report, job: Job, wanted: Wanted) -> str:
         return "it was made under other rules than the helper's"
     if report.verdict != worst(each.verdict for each in report.stages) or not stages:
         return "its verdict is not that of its stages"
-    if report.verdict != "fail" and (stages != _STAGES or report.kernel is None):
+    needed = _STAGES if job.program is None else _STAGES_OF_PROGRAMS
+    if report.verdict != "fail" and (stages != needed or report.kernel is None):
         return "stages of it are missing"
     if report.name != job.name:
         return "it is about something of another name"
@@ -258,16 +306,19 @@ class Verifier:
         self._spawn = spawn
         self._limit_s = limit_s
 
-    def judge(self, job: Job, obj: bytes, tell: Told, gone: Gone) -> Report:
-        """What the process found; believed in nothing yet. Raises SchedtuiError, Interrupted when ``gone``."""
+    def judge(self, job: Job, memory: int, tell: Told, gone: Gone) -> Report:
+        """What the process found of a sealed memory file; believed in nothing yet.
+
+        Raises SchedtuiError, Interrupted when ``gone``.
+        """
         deadline = time.monotonic() + self._limit_s
         link = self._connected()
         if link is not None:
             with link:
-                return _converse(link, job, obj, deadline, tell, gone)
+                return _converse(link, job, memory, deadline, tell, gone)
         with self._spawn.started() as (ours, last_words):
             try:
-                return _converse(ours, job, obj, deadline, tell, gone)
+                return _converse(ours, job, memory, deadline, tell, gone)
             except LabFailed as error:
                 raise LabFailed(error.message, error.remedy, error.details or last_words()) from error
 
@@ -372,10 +423,10 @@ def _give(folder: Path, user: pwd.struct_passwd) -> None:
     os.chown(folder, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def _converse(link: socket.socket, job: Job, obj: bytes, deadline: float, tell: Told, gone: Gone) -> Report:
+def _converse(link: socket.socket, job: Job, memory: int, deadline: float, tell: Told, gone: Gone) -> Report:
     """Hand over the job, tell what is being done, and return the report. Raises what kept it from being judged."""
     try:
-        _send(link, job, obj)
+        _send(link, job, memory)
         for word in _words(link, deadline, gone):
             if word.report is not None:
                 return replace(word.report, stages=tuple(presentable(each) for each in word.report.stages))
@@ -389,16 +440,12 @@ def _converse(link: socket.socket, job: Job, obj: bytes, deadline: float, tell: 
     raise LabFailed("The verifying process ended without a report.", _TRY_AGAIN)
 
 
-def _send(link: socket.socket, job: Job, obj: bytes) -> None:
+def _send(link: socket.socket, job: Job, memory: int) -> None:
     message = jobs.encode(job)
-    memory = jobs.sealed(obj)
-    try:
-        link.settimeout(_SEND_LIMIT_S)
-        sent = socket.send_fds(link, [message], [memory])
-        if sent < len(message):
-            link.sendall(message[sent:])
-    finally:
-        os.close(memory)
+    link.settimeout(_SEND_LIMIT_S)
+    sent = socket.send_fds(link, [message], [memory])
+    if sent < len(message):
+        link.sendall(message[sent:])
 
 
 def _words(link: socket.socket, deadline: float, gone: Gone) -> Iterator[Word]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import os
 import select
 import socket
@@ -20,10 +21,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from schedtui.backend.errors import BadMessage, KernelUnsuitable, NotPermitted, SchedtuiError
 from schedtui.backend.helper import jobs, protocol
 from schedtui.backend.helper.jobs import Job, Word
-from schedtui.backend.model import Report
+from schedtui.backend.model import Program, Report
 
 ASKED_WITHIN_S = 20.0
 """For the job to come, once somebody is connected."""
@@ -83,18 +86,35 @@ def _link_fd(given: int | None) -> int:
 
 
 def _judge(link: socket.socket, kernel: Path | None) -> Report:
-    job, obj = _receive(link)
+    job, memory = _receive(link)
     threading.Thread(target=_end_with, args=(link,), name="client-watch", daemon=True).start()
-    from schedtui.backend.verifier.verify import verify_object
+    progress = _Saying(link).progress
+    if job.program is None:
+        from schedtui.backend.verifier.verify import verify_object
 
-    said = _Saying(link)
-    return verify_object(
-        job.name, obj, job.settings, kernel=kernel or _find_kernel(), quick=job.quick, progress=said.progress
-    )
+        obj = jobs.read_sealed(memory)
+        image = kernel or _find_kernel()
+        return verify_object(job.name, obj, job.settings, kernel=image, quick=job.quick, progress=progress)
+    from schedtui.backend.verifier.verify import verify_program
+
+    program = _received(job.program, memory)
+    image = kernel or _find_kernel()
+    (report,) = verify_program(program, job.settings, kernels=(image,), quick=job.quick, progress=progress, again=True)
+    return report
 
 
-def _receive(link: socket.socket) -> tuple[Job, bytes]:
-    """The job and its object. Raises BadMessage."""
+def _received(program: Program, memory: int) -> Program:
+    """The external scheduler as it came, and not the one that lies where it says. Raises BadMessage."""
+    jobs.check_sealed(memory, jobs.MAX_PROGRAM_BYTES)
+    received = replace(program, path=f"/proc/self/fd/{memory}")
+    with Path(received.path).open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != program.sha256:
+            raise BadMessage("The program that came is not the one that was named.")
+    return received
+
+
+def _receive(link: socket.socket) -> tuple[Job, int]:
+    """The job, and the descriptor of its object, which stays open. Raises BadMessage."""
     line, passed = bytearray(), list[int]()
     deadline = time.monotonic() + ASKED_WITHIN_S
     try:
@@ -114,12 +134,9 @@ def _receive(link: socket.socket) -> tuple[Job, bytes]:
             )
         if len(passed) != 1:
             raise BadMessage("A job comes with exactly one object.")
-        return job, jobs.read_sealed(passed[0])
+        return job, passed[0]
     except OSError as error:
         raise BadMessage("The job did not come in time.") from error
-    finally:
-        for each in passed:
-            os.close(each)
 
 
 def _end_with(link: socket.socket) -> None:
