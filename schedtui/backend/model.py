@@ -464,6 +464,8 @@ class Check(Struct, frozen=True, kw_only=True):
     ok: bool
     state: str
     remedy: str = ""
+    changes: str = ""
+    """What the remedy does to this computer, where that is more than its words say."""
     needed_for: str = ""
 
 
