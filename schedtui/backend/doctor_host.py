@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import socket
-import struct
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,15 +18,14 @@ from schedtui.backend.library.catalogue import Library
 from schedtui.backend.library.external import Installed, find_binary
 from schedtui.backend.model import Check, Policy
 from schedtui.backend.probes.deep import find_bcc
+from schedtui.backend.probes.owner import find_owner
 from schedtui.backend.probes.scheduler import read_scheduler
+from schedtui.backend.setup.state import state
+from schedtui.backend.setup.targets import Targets
 
 FIRST_KERNEL = (6, 12)
 """The first Linux with sched_ext."""
 _LAB = "Try everything in the lab: schedtui --machine lab"
-_SETUP = "sudo schedtui setup"
-SOCKET = "/run/schedtui/helper.sock"
-_ANSWER_S = 0.1
-_UCRED = struct.Struct("3i")
 _BTF = Path("/sys/kernel/btf/vmlinux")
 _OTHERS = "other schedulers on this computer"
 
@@ -118,26 +115,17 @@ def bcc() -> Check:
     return Check(name="bcc", ok=True, state=f"{package}; it needs no kernel headers", needed_for=needed_for)
 
 
-def helper(path: str = SOCKET) -> Check:
-    """Whether the privileged helper is set up, is root's, and lets this user in."""
-    remedy = _SETUP if read_scheduler().sched_ext != "unsupported" else _LAB
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(_ANSWER_S)
-            link.connect(path)
-            uid = _UCRED.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
-        problem = f"{path} is not root's, but user {uid}'s: nothing is sent to it" if uid else ""
-    except FileNotFoundError:
-        problem = "not set up: this computer can be watched, not changed"
-    except PermissionError:
-        problem = f"{path} does not let this user in"
-    except OSError as error:
-        problem = f"{path} does not answer: {error.strerror or error}"
+def helper(targets: Targets | None = None) -> Check:
+    """Whether the privileged helper is there, answers, and is of this version; else the one command and its effect."""
+    found = state(targets)
+    version = f" ({found.version.rpartition('-')[0]})" if found.same_version else ""
+    usable = read_scheduler().sched_ext != "unsupported"
     return Check(
         name="helper",
-        ok=not problem,
-        state=problem or f"root's, at {path}",
-        remedy=remedy if problem else "",
+        ok=found.running and not found.command,
+        state=f"{found.text}{version}",
+        remedy=found.command if usable or not found.command else _LAB,
+        changes=found.changes if usable else "",
         needed_for=_OTHERS,
     )
 
@@ -146,7 +134,7 @@ def owner() -> Check:
     """Which scheduler runs now, and who put it there."""
     scheduler = read_scheduler()
     if scheduler.owner == "kernel":
-        state = f"{scheduler.name}, the kernel's own"
+        words = f"{scheduler.name}, the kernel's own"
     else:
-        state = f"{scheduler.name}, put there by {scheduler.owner}"
-    return Check(name="owner", ok=True, state=state, needed_for="knowing who decides")
+        words = f"{scheduler.name}, started by {find_owner(scheduler.name).words}"
+    return Check(name="owner", ok=True, state=words, needed_for="knowing who decides")

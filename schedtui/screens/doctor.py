@@ -13,7 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Check
+from schedtui.backend.model import Check, MachineInfo
+from schedtui.elevation import KEY
 from schedtui.feed import unexpected
 from schedtui.messages import Examined
 from schedtui.screens.live import Live
@@ -27,6 +28,7 @@ class DoctorScreen(Live, Screen[None]):
     CSS_PATH = "doctor.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "again", "Look again"),
+        Binding("H", "app.helper", "Start the helper"),
         Binding("escape,q,exclamation_mark", "dismiss", "Back"),
     ]
 
@@ -53,6 +55,13 @@ class DoctorScreen(Live, Screen[None]):
         error = message.error
         content = error_lines(error.message, error.remedy, error.details) if error else report(message.findings)
         self.query_one("#findings", Static).update(content)
+        works = {each.name: each.ok for each in message.findings}
+        helper = [KEY] if works.get("sched_ext") and not works.get("helper") else []
+        self.query_one(KeyBar).show((("r", "Look again"), *helper, ("esc", "Back")))
+
+    def show_machine(self, info: MachineInfo) -> None:
+        """Another machine is watched, perhaps with a helper now."""
+        self.action_again()
 
     def _examine(self) -> None:
         try:
@@ -83,4 +92,6 @@ def _finding(finding: Check) -> Content:
         parts.append((f"\n     needed for {finding.needed_for}", "$foreground 65%"))
     if finding.remedy and not finding.ok:
         parts += ["\n     ", ("What to do: ", "bold"), finding.remedy]
+        if finding.changes:
+            parts.append((f"\n     it {finding.changes}", "$foreground 65%"))
     return Content.assemble(*parts)
