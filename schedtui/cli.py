@@ -199,6 +199,8 @@ def doctor(as_json: bool) -> None:
             lines.append(f"    {'':<{width}}  for {each.needed_for}")
         if each.remedy:
             lines.append(f"    {'':<{width}}  → {each.remedy}")
+        if each.changes:
+            lines.append(f"    {'':<{width}}    it {each.changes}")
     Console(as_json).result({"findings": findings}, "\n".join(lines))
 
 
