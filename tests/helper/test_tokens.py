@@ -269,6 +269,14 @@ def test_expired_tokens_and_the_oldest_beyond_the_bound_are_forgotten(
     assert len(list((tmp_path / "tokens").iterdir())) == 2
 
 
+def test_a_folder_that_others_can_change_is_not_used(tmp_path: Path) -> None:
+    Tokens(tmp_path / "state")
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o711
+    (tmp_path / "state").chmod(0o777)
+    with pytest.raises(BadFile, match="Others can change"):
+        Tokens(tmp_path / "state")
+
+
 def test_a_full_disk_gives_no_token_and_says_so(tmp_path: Path) -> None:
     kept = Tokens(tmp_path)
     (tmp_path / "tokens").rmdir()

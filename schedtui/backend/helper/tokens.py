@@ -156,7 +156,8 @@ class Tokens:
         self._folder = state / "tokens"
         self._turn = threading.Lock()
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_state(state)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise _unusable(state, error) from error
         self.key = Key(state / "key")
@@ -249,6 +250,18 @@ class Tokens:
             _remove(path)
         for path in self._folder.glob(".new-*"):
             _remove(path)
+
+
+def _make_state(state: Path) -> None:
+    """The folder, which others may pass through (the verifier has one in it) and not change. Raises OSError, BadFile."""
+    if not state.is_dir():
+        state.mkdir(parents=True)
+        state.chmod(0o711)
+    found = state.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise BadFile(
+            f"Others can change {state}, so nothing in it is trusted.", "Set it up again: sudo schedtui setup"
+        )
 
 
 def _entry_name(wanted: Wanted) -> str:
