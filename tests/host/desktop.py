@@ -49,7 +49,7 @@ from schedtui import paths
 from schedtui.backend.bpf.compiler import compile_bpf, find_clang, our_headers
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.microvm.guest import Guest
-from schedtui.backend.microvm.image import PYTHON, ImagePlan, plan_base
+from schedtui.backend.microvm.image import PYTHON, ImagePlan, needed_libraries, plan_base
 from schedtui.backend.microvm.snapshot import Shape, Snapshots
 from schedtui.backend.provision import find_qemu
 from schedtui.backend.setup import copying, launch
@@ -287,15 +287,18 @@ class DesktopGuest:
         """Write a file that belongs to ``uid``; so do the folders that had to be made."""
         self._links[ROOT_PORT].call("write", content, path=path, uid=uid, mode=mode)
 
+    def install(self, program: Path, folder: str = "/usr/bin") -> str:
+        """Put a program of this computer there, root's, with the shared libraries that it lacks. Returns its path."""
+        for each in needed_libraries([program]):
+            if not self.exists(str(each)):
+                self.write(str(each), each.read_bytes(), mode=0o755)
+        target = f"{folder}/{program.name}"
+        self.write(target, program.read_bytes(), mode=0o755)
+        return target
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file or folder."""
-        try:
-            self.read(path)
-        except IsADirectoryError:
-            return True
-        except FileNotFoundError:
-            return False
-        return True
+        return self.run_as_root(["test", "-e", path]).code == 0
 
     @property
     def state(self) -> str:
