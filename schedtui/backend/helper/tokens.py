@@ -253,7 +253,7 @@ class Tokens:
 
 
 def _make_state(state: Path) -> None:
-    """The folder, which others may pass through (the verifier has one in it) and not change. Raises OSError, BadFile."""
+    """A folder that others may pass through, as the verifier must, and not change. Raises BadFile, OSError."""
     if not state.is_dir():
         state.mkdir(parents=True)
         state.chmod(0o711)
