@@ -197,6 +197,8 @@ class Session:
         self._write_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._unsent = bytearray()
+        self._lags = False
+        """The client did not take all; told apart from what another thread is just about to send."""
 
     # What comes in: the loop's thread alone.
 
@@ -290,7 +292,7 @@ class Session:
 
     def frame_due(self) -> float | None:
         """Monotonic time of its next Frame: sooner when there are events; None when none is wanted or it lags."""
-        if not self.interval_s or self._unsent:
+        if not self.interval_s or self._lags:
             return None
         if self.due is None:
             return 0.0
@@ -324,7 +326,8 @@ class Session:
             self._unsent.clear()
             self.end()
             return
-        if self._unsent:
+        self._lags = bool(self._unsent)
+        if self._lags:
             self._wants_writing(self)
 
     def _read(self, line: bytes) -> Request | None:
