@@ -27,6 +27,7 @@ from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_opti
 from schedtui.commands.owner import owner, permanent
 from schedtui.commands.probe import probe
 from schedtui.commands.setup import setup
+from schedtui.commands.trial import try_
 from schedtui.commands.trust import trust
 from schedtui.commands.verify import verify
 from schedtui.commands.watch import watch
@@ -397,6 +398,7 @@ cli.add_command(audit)
 cli.add_command(trust)
 cli.add_command(model)
 cli.add_command(probe)
+cli.add_command(try_)
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from schedtui.backend.errors import SchedtuiError
+from schedtui.commands.hold import run_on
 from schedtui.commands.options import Duration, json_option, lab_options, machine_option
 from schedtui.commands.verify import report_keys
 from schedtui.config import asks_never
@@ -195,7 +196,7 @@ def _answered(
     console.tell(_came_of_it(story))
     again = ""
     if story.state == "kept" and info.kind == "lab":
-        _hold(machine, seconds, console)
+        run_on(seconds, console)
         data["statistics"] = machine.scheduler().statistics
         engine.close()
         data["after"] = machine.unload().name
@@ -347,20 +348,6 @@ def _figure(metric: str, value: float | None) -> str:
     if metric.endswith("_us"):
         return f"{value / 1000:.1f} ms" if value >= 1000 else f"{value:.0f} µs"
     return f"{value:.1f}/s" if metric == "work_per_s" else f"{value:.2f} s"
-
-
-def _hold(machine: Machine, seconds: float | None, console: Console) -> None:
-    """Let what was kept run on; a terminal without a duration until Ctrl-C."""
-    if seconds is None and not sys.stdin.isatty():
-        return
-    console.note("It runs in the lab now." if seconds else "It runs in the lab now; Ctrl-C ends it.")
-    deadline = time.monotonic() + seconds if seconds else None
-    try:
-        while deadline is None or time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-    except Stopped as stopped:
-        if stopped.exit_code != 130:
-            raise
 
 
 def _keys(story: Story, info: MachineInfo) -> dict[str, Any]:

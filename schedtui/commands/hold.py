@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from schedtui.backend.model import Policy, Scheduler
 
 
+_POLL_S = 0.1
+
+
 def apply_and_hold(
     machine: Machine,
     proposal: Proposal,
@@ -89,6 +92,20 @@ def _hold(machine: Machine, tuned: Policy | None, loaded: Scheduler, seconds: fl
             time.sleep(max(left, 0))
             break
     return ""
+
+
+def run_on(seconds: float | None, console: Console) -> None:
+    """Let what was kept in the lab run on; on a terminal without a duration until Ctrl-C."""
+    if seconds is None and not sys.stdin.isatty():
+        return
+    console.note("It runs in the lab now." if seconds else "It runs in the lab now; Ctrl-C ends it.")
+    deadline = time.monotonic() + seconds if seconds else None
+    try:
+        while deadline is None or time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    except Stopped as stopped:
+        if stopped.exit_code != 130:
+            raise
 
 
 def _tune(machine: Machine, policy: Policy, line: str, console: Console) -> None:
