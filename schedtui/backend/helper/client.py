@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import itertools
 import queue
@@ -9,10 +10,11 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
-from schedtui.backend.errors import BadMessage, HelperGone, SchedtuiError
+from schedtui.backend.errors import BadMessage, HelperGone, NotPermitted, SchedtuiError
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.protocol import Body, Reply, Request
 from schedtui.backend.model import Frame
@@ -21,6 +23,38 @@ _FRAMES_KEPT = 16
 _UNSUBSCRIBE_S = 2
 _SEND_LIMIT_S = 10
 """A helper that takes nothing for so long has stopped."""
+_CONNECT_LIMIT_S = 5
+
+Told = Callable[[str], None]
+"""Called with what is being done for a long request."""
+
+
+def connect(path: Path, *, owner: int = 0) -> HelperClient:
+    """A client of the helper that listens at ``path``, which must run as user ``owner``.
+
+    Raises FileNotFoundError when none listens there, NotPermitted when somebody else does, HelperGone when it is
+    stopped.
+    """
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.settimeout(_CONNECT_LIMIT_S)
+        link.connect(str(path))
+        _, uid, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != owner:
+            raise NotPermitted(
+                f"What listens at {path} is no helper of root's: user {uid} runs it.", "Run: sudo schedtui setup"
+            )
+        link.settimeout(None)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        link.close()
+        raise FileNotFoundError(path) from error
+    except OSError as error:
+        link.close()
+        raise HelperGone(f"The helper cannot be reached: {error.strerror or error}.", "Run: schedtui doctor") from error
+    except NotPermitted:
+        link.close()
+        raise
+    return HelperClient(link)
 
 
 class HelperClient:
@@ -30,12 +64,16 @@ class HelperClient:
         self._link = link
         self._ids = itertools.count(1)
         self._waiting: dict[int, Future[Reply]] = {}
+        self._told: dict[int, Told] = {}
         self._lock = threading.Lock()
         self._write_lock = threading.RLock()
         self._torn = False
         """The last message was cut short: the next one begins with the end of its line."""
         link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_LIMIT_S, 0))
-        self._gone: HelperGone | None = None
+        self._gone: SchedtuiError | None = None
+        self._over = threading.Event()
+        self._refused: SchedtuiError | None = None
+        """Why the helper is about to end the connection, as it said."""
         self._latched = False
         """Panic was asked for and not released since: a helper that takes over must know."""
         self._interval_s = 0.0
@@ -43,10 +81,13 @@ class HelperClient:
         self._frames: queue.Queue[Frame | None] = queue.Queue(_FRAMES_KEPT)
         threading.Thread(target=self._read, name="helper-client", daemon=True).start()
 
-    def call(self, body: Body, timeout_s: float = 30) -> Reply:
-        """Send one request and wait for its answer.
+    def call(
+        self, body: Body, timeout_s: float = 30, *, progress: Told | None = None, fds: Sequence[int] = ()
+    ) -> Reply:
+        """Send one request, with descriptors (they stay the caller's), and wait for its answer.
 
-        Raises what the helper raised, HelperGone when it went away, or when it did not answer in time.
+        ``progress`` is called from another thread, with what is being done meanwhile. Raises what the helper raised,
+        HelperGone when it went away, or when it did not answer in time.
         """
         request = Request(next(self._ids), body)
         future: Future[Reply] = Future()
@@ -56,16 +97,20 @@ class HelperClient:
             if self._gone:
                 raise self._gone
             self._waiting[request.id] = future
+            if progress:
+                self._told[request.id] = progress
         try:
-            self._send(request, timeout_s)
+            self._send(request, timeout_s, fds)
             reply = future.result(timeout_s)
         except TimeoutError as error:  # first: it is an OSError too, and says nothing of the kernel's scheduler
             raise HelperGone(f"The helper did not answer within {timeout_s:.0f} s.") from error
         except OSError as error:
-            raise HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself.") from error
+            self._over.wait(1)  # what it said last may still be on its way
+            raise self._refused or _went_away() from error
         finally:
             with self._lock:
                 self._waiting.pop(request.id, None)
+                self._told.pop(request.id, None)
         if reply.failure:
             raise protocol.error_of(reply.failure)
         if isinstance(body, protocol.Unlatch):
@@ -102,14 +147,18 @@ class HelperClient:
             self._link.shutdown(socket.SHUT_RDWR)
         self._link.close()
 
-    def _send(self, request: Request, timeout_s: float) -> None:
+    def _send(self, request: Request, timeout_s: float, fds: Sequence[int] = ()) -> None:
         """Raises TimeoutError when the helper does not take it, or another message before it, in time."""
         line = protocol.encode(request)
         try:  # a signal may raise anywhere in here: neither half a line nor the lock must stay behind
             if not self._write_lock.acquire(timeout=timeout_s):
                 raise TimeoutError
             torn, self._torn = self._torn, True
-            self._link.sendall(b"\n" + line if torn else line)
+            line = b"\n" + line if torn else line
+            if fds:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+                line = line[self._link.sendmsg([line], [rights]) :]
+            self._link.sendall(line)
             self._torn = False
         except BlockingIOError as error:
             raise TimeoutError from error
@@ -130,7 +179,7 @@ class HelperClient:
                     raise BadMessage("The helper sent a message without end.")
         except (OSError, BadMessage):
             pass
-        self._end(HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself."))
+        self._end(self._refused or _went_away())
 
     def _deliver(self, line: bytes) -> None:
         if not line:
@@ -145,8 +194,14 @@ class HelperClient:
         if reply.frame is not None:
             self._offer(reply.frame)
             return
+        if reply.id == 0 and reply.failure is not None:
+            self._refused = protocol.error_of(reply.failure)
+            return
         with self._lock:
-            future = self._waiting.pop(reply.id, None)
+            told = self._told.get(reply.id)
+            future = None if reply.progress else self._waiting.pop(reply.id, None)
+        if reply.progress and told:
+            told(reply.progress)
         if future:
             future.set_result(reply)
 
@@ -179,7 +234,7 @@ class HelperClient:
                 with contextlib.suppress(queue.Empty):
                     self._frames.get_nowait()
 
-    def _end(self, reason: HelperGone) -> None:
+    def _end(self, reason: SchedtuiError) -> None:
         with self._lock:
             if self._gone:
                 return
@@ -187,4 +242,9 @@ class HelperClient:
             waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             future.set_exception(reason)
+        self._over.set()
         self._offer(None)
+
+
+def _went_away() -> HelperGone:
+    return HelperGone("The helper went away.", "The kernel is back on its own scheduler by itself.")

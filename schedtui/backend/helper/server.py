@@ -93,7 +93,7 @@ class Server:
         self,
         info: MachineInfo,
         samplers: Samplers,
-        handlers: Handlers,
+        handlers: Handlers | None = None,
         *,
         workloads: Workloads | None = None,
         set_clock: Callable[[int], None] | None = None,
@@ -108,13 +108,15 @@ class Server:
         self.set_clock = set_clock
         self.sessions: tuple[Session, ...] = ()
         self.control = SchedulerControl(self.announce, latch, stop_others)
-        self._handlers = handlers
+        self._handlers: Handlers = handlers or {}
         self._unseen: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._events_lock = threading.Lock()
         self._stirred = threading.Condition()
         self._stop = threading.Event()
         self._watch_now = threading.Event()
         self._poll = select.epoll()
+        self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._woken, select.EPOLLIN)
         self._by_number: dict[int, Session] = {}
         self._listener: socket.socket | None = None
         self._admit: Admit | None = None
@@ -181,9 +183,18 @@ class Server:
             if idle and not self.sessions and idle():
                 return
 
+    def answer_by(self, handlers: Handlers) -> None:
+        """From now on; before ``run``."""
+        self._handlers = handlers
+
+    def stop(self) -> None:
+        """End ``run``. Waits for nothing: a signal's handler may call it."""
+        self._stop.set()
+        os.eventfd_write(self._woken, 1)
+
     def close(self) -> None:
         """Let go of the scheduler and end every workload. Waits for an unload."""
-        self._stop.set()
+        self.stop()
         self.stir()
         self.control.close()
         if self.workloads:
