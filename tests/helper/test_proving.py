@@ -436,10 +436,11 @@ def test_a_question_that_nobody_waits_for_is_taken_back(place: Path) -> None:
 
 def test_without_polkit_it_says_what_to_do(place: Path) -> None:
     permissions = Permissions(place / "state", place / "nothing")
-    with helped(place, answering(), permissions=permissions) as (prover, _), person() as asker:
+    with helped(place, answering(), permissions=permissions) as (prover, listener), person() as asker:
         with pytest.raises(NotPermitted, match="not installed") as refused:
             prove_new(prover, asker)
         assert "sudo" in refused.value.remedy
+        assert listener.asked == 0  # a minute of judging would be for nothing
         assert prove_new(prover, ROOT).token  # whom nobody need ask
 
 

@@ -45,6 +45,11 @@ class Permissions:
         self._folder = state / "permitted"
         self._pkcheck = pkcheck
 
+    def check_possible(self, digest: str, asker: Asker) -> None:
+        """Raises NotPermitted when nobody could be asked, before anything takes its time."""
+        if not self.remembered(digest) and asker.uid != 0:
+            _check_program(self._pkcheck)
+
     def need(self, digest: str, name: str, asker: Asker, gone: Callable[[], bool]) -> None:
         """Return when a person has permitted this object, now or before.
 

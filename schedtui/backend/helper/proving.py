@@ -144,6 +144,8 @@ class Prover:
 
         generated = generated or not self.is_of_the_library(digest)
         quick = quick and not generated
+        if generated:
+            self._permissions.check_possible(digest, asker)
         proven = self._known(wanted, quick=quick)
         if proven is None:
             with self._alone(tell, gone):
