@@ -242,6 +242,16 @@ class SchedtuiApp(App[None]):
         feed.attach(Ear(self))
         feed.start()
 
+    def action_helper(self) -> None:
+        """Start the helper for this session, where it is lacking; then open this computer anew, with it."""
+        from schedtui.elevation import start_helper
+
+        went = start_helper(self)
+        self._toast(went.text, "Helper", "information" if went.started else "warning")
+        if went.started:
+            self.note("good", went.text)
+            self.post_message(news.MachineWanted("host"))
+
     def on_opening_unwanted(self) -> None:
         """Drop the machine that is being opened."""
         act = self._opening_act
@@ -348,7 +358,9 @@ class SchedtuiApp(App[None]):
         def work() -> Scheduler:
             if message.release:
                 feed.machine.unlatch()
-            proposal = resolve(self.library, message.preset, message.settings)
+            proposal = resolve(
+                self.library, message.preset, message.settings, kind=feed.info.kind if feed.info else "lab"
+            )
             return apply(feed.machine, proposal, lambda text, s: self._post(news.ActStage(act, text, s)))
 
         self._do(act, work)
@@ -665,6 +677,19 @@ class SchedtuiApp(App[None]):
 
         self._open(DoctorScreen())
 
+    def action_owner(self) -> None:
+        """Open who runs what on this computer."""
+        from schedtui.screens.owner import OwnerScreen
+
+        scheduler = self.frame.scheduler if self.frame is not None and self.info and self.info.kind == "host" else None
+        ours = scheduler.policy if scheduler is not None and scheduler.owner == "schedtui" else ""
+        policy = self.library.policies.get(ours)
+        if scheduler is None or policy is None or not policy.binary:
+            self._open(OwnerScreen())
+            return
+        goal = self.control.goal_of(scheduler.digest) if self.control is not None else ""
+        self._open(OwnerScreen(replace(policy, goal=goal), scheduler.settings))
+
     def action_model(self) -> None:
         """Open the choice of who answers what is described."""
         from schedtui.screens.model import ModelScreen
@@ -722,6 +747,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("Deep dive", "Every switch of whoever waits most, as a histogram (b)", self.action_probe)
         yield SystemCommand("Model", "Choose who answers what you describe, and test it", self.action_model)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
+        yield SystemCommand("Who runs what", "scx.service, scx_loader, a shell; take over (o)", self.action_owner)
         yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)
         for name in sorted(self.available_themes):
             yield SystemCommand(

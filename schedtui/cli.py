@@ -139,8 +139,9 @@ def apply(
 ) -> None:
     """Run a preset's scheduler, or a policy, and give the machine back to the kernel's own at the end."""
     console = Console(as_json)
-    proposal = _proposal(name, settings)
-    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+    spec = _spec(context, machine, kernel, cpus)
+    proposal = _proposal(name, settings, spec)
+    with opened(spec, console, kernel=kernel, cpus=cpus) as it:
         context.exit(apply_and_hold(it, proposal, seconds, console))
 
 
@@ -262,8 +263,9 @@ def record(
         raise BadFile(f"{file} exists already.", "Give another name, or --overwrite.")
     if settings and not name:
         raise click.UsageError("--set needs --apply.")
-    proposal = _proposal(name, settings) if name else None
-    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
+    spec = _spec(context, machine, kernel, cpus)
+    proposal = _proposal(name, settings, spec) if name else None
+    with opened(spec, console, kernel=kernel, cpus=cpus) as it:
         info = it.open(console.progress)
         for kind in workloads:
             it.start_workload(kind)
@@ -315,7 +317,7 @@ def lab_run(
     console = Console(as_json)
     if settings and not name:
         raise click.UsageError("--set needs --apply.")
-    proposal = _proposal(name, settings) if name else None
+    proposal = _proposal(name, settings, "lab") if name else None
     try:
         with opened("lab", console, kernel=kernel, cpus=cpus) as it:
             info = it.open(console.progress)
@@ -465,11 +467,11 @@ def _spec(context: click.Context, machine: str | None, kernel: Path | None, cpus
     return spec
 
 
-def _proposal(name: str, settings: tuple[tuple[str, str], ...]) -> Proposal:
+def _proposal(name: str, settings: tuple[tuple[str, str], ...], spec: str) -> Proposal:
     from schedtui.backend.deploy import resolve
     from schedtui.backend.library.catalogue import load_library
 
-    return resolve(load_library(), name, dict(settings))
+    return resolve(load_library(), name, dict(settings), kind="host" if spec == "host" else "lab")
 
 
 def _record(machine: Machine, file: Path, interval_s: float, seconds: float | None) -> tuple[int, Stopped | None]:

@@ -129,6 +129,10 @@ class Trial:
 
         self.phase = "proving"
         self._stage(f"Proof: {self.policy.name} is judged before it may run", tell)
+        if self.policy.binary:
+            from schedtui.backend.library.starting import in_mode
+
+            self.policy, _ = in_mode(self.policy, self.class_id)
         proposal = Proposal(policy=self.policy, settings=self.settings, preset=None, reason=f"{self.title}.")
         deployment = self.deployment = desk.deployer.propose(proposal, asked_by=PERSON)
 
@@ -136,7 +140,14 @@ class Trial:
             self._check()
             self._stage(f"Proof: {text}", tell)
 
-        proof = prove(self.policy, self.settings, kernel_id=desk.info.kernel_id, kernel=desk.kernel, progress=progress)
+        proof = prove(
+            self.policy,
+            self.settings,
+            kernel_id=desk.info.kernel_id,
+            kernel=desk.kernel,
+            progress=progress,
+            kind=desk.info.kind,
+        )
         self.report = proof.report
         self._check()
         if proof.report.verdict == "fail":

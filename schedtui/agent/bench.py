@@ -31,6 +31,7 @@ from schedtui.backend.machine import Machine
 from schedtui.backend.model import (
     Deployment,
     Frame,
+    Loadable,
     MachineInfo,
     Plan,
     Policy,
@@ -134,7 +135,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     """None for a policy of the library as it is."""
     report: Report | None = None
     """None when it was changed since."""
-    obj: bytes = b""
+    obj: Loadable = b""
     """What ``report`` is about."""
     checked: bool = False
     """A version of it was checked already, so that another one is a repair."""

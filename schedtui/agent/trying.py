@@ -6,7 +6,6 @@ The engine uses it without a mind as well, for a plan's fallback.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from schedtui.agent.events import Deployed, Measured, Progressed, Proven, Questi
 from schedtui.agent.trust import needed_for
 from schedtui.backend.deploy import Proposal
 from schedtui.backend.errors import NotPermitted, SchedtuiError
-from schedtui.backend.model import Comparison, Deployment, Finding, Policy, Report, Stage
+from schedtui.backend.model import Comparison, Deployment, Finding, Policy, Report, Stage, digest_of
 
 KEEP_COUNTDOWN_S = 20.0
 WAITING = "waiting"
@@ -52,6 +51,7 @@ def prove(bench: Bench) -> Report:
                 kernel=bench.kernel,
                 quick=bench.request.quick,
                 progress=progress,
+                kind=bench.info.kind,
             )
 
     proven = proven_now()
@@ -75,17 +75,17 @@ def _deserves_another_look(report: Report, since: float) -> bool:
 
 def _measure_again(bench: Bench, subject: Subject) -> None:
     """A new report in place of the one that is kept."""
-    from schedtui.backend.verifier.verify import verify
+    from schedtui.backend.verifier.verify import verify_policy
 
     with stages_told(bench) as progress:
-        verify(
-            Path(subject.policy.source),
+        verify_policy(
+            subject.policy,
+            subject.settings,
             kernels=(bench.kernel,),
-            settings=subject.settings,
             quick=bench.request.quick,
             progress=progress,
-            policy=subject.policy,
             again=True,
+            kind=bench.info.kind,
         )
 
 
@@ -125,7 +125,7 @@ def _check_proven(subject: Subject) -> None:
         raise NotPermitted("This was not verified, or was changed since.", "Call verify first.")
     if report.verdict == "fail":
         raise NotPermitted("The verifier did not pass it.", "Mend what it found, or give_up.")
-    same = hashlib.sha256(subject.obj).hexdigest() == report.digest and subject.settings == report.settings
+    same = digest_of(subject.obj) == report.digest and subject.settings == report.settings
     if not same:
         raise NotPermitted("What was verified is not what would be tried.", "Call verify again.")
 

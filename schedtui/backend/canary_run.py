@@ -27,7 +27,7 @@ from schedtui.backend.errors import (
     SchedtuiError,
 )
 from schedtui.backend.machine import Machine
-from schedtui.backend.model import Comparison, Completed, Metric, Sample, Scheduler, Setting
+from schedtui.backend.model import Comparison, Completed, Loadable, Metric, Program, Sample, Scheduler, Setting
 
 Progress = Callable[[Comparison, Side], None]
 """Called with what is known so far, and the side that runs now."""
@@ -62,7 +62,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """What is tried."""
 
     policy: str
-    obj: bytes
+    obj: Loadable
     digest: str
     settings: dict[str, Setting] = field(default_factory=dict)
 
@@ -357,8 +357,10 @@ def settled_scheduler(machine: Machine) -> Scheduler | None:
         time.sleep(SLICE_S)
 
 
-def watchdog_ms(obj: bytes) -> int:
+def watchdog_ms(obj: Loadable) -> int:
     """After how long the kernel ends this policy when a task waits; the kernel's default when it does not say."""
+    if isinstance(obj, Program):
+        return DEFAULT_TIMEOUT_MS  # the most that it can ask for
     from schedtui.backend.verifier.elf import read_object
 
     try:

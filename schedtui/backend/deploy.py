@@ -8,7 +8,6 @@ whatever is killed in between is resolved and told at the next start. How a mach
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import threading
 import time
@@ -23,19 +22,22 @@ from schedtui.backend.alive import lives, this_process
 from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library
-from schedtui.backend.library.external import find_binary
+from schedtui.backend.library.starting import in_mode, program_of, why_not
 from schedtui.backend.machine import Machine, Progress
 from schedtui.backend.model import (
     Choice,
     Comparison,
     Deployment,
     DeploymentState,
+    Loadable,
+    MachineKind,
     Metric,
     Policy,
     Preset,
     Report,
     Scheduler,
     Setting,
+    digest_of,
 )
 from schedtui.backend.tunables import check_settings
 from schedtui.backend.verifier.sandbox import compile_sandboxed
@@ -73,10 +75,14 @@ class Proposal(Struct, frozen=True, kw_only=True):
     """Why this policy, in a sentence for the user; may be empty."""
 
 
-def resolve(library: Library, name: str, settings: dict[str, Setting] | None = None) -> Proposal:
+def resolve(
+    library: Library, name: str, settings: dict[str, Setting] | None = None, *, kind: MachineKind = "lab"
+) -> Proposal:
     """The proposal for a preset or a policy called ``name``; ``settings`` go over the preset's own.
 
-    Values may be text, as typed on a command line. Raises UnknownName and BadTunable, which name what is near.
+    ``kind`` is that of the machine: a lab starts any installed scheduler, a host only what root alone can change.
+    Values may be text, as typed on a command line. Raises UnknownName and BadTunable, which name what is near, and
+    NotPermitted when nothing that the preset wants can be used.
     """
     wanted = settings or {}
     found = library.find(name)
@@ -86,13 +92,13 @@ def resolve(library: Library, name: str, settings: dict[str, Setting] | None = N
         if wanted:
             raise BadTunable("The kernel's own scheduler has no tunables here.", f"Leave out {', '.join(wanted)}.")
         return Proposal(policy=None, settings={}, preset=found, reason=found.summary)
-    choice, passed_over = _first_available(library, found)
-    policy = library.policies[choice.policy]
+    choice, passed_over = _first_available(library, found, kind)
+    policy, in_which_mode = in_mode(library.policies[choice.policy], found.goal)
     return Proposal(
         policy=policy,
         settings=check_settings(policy, {**choice.settings, **wanted}),
         preset=found,
-        reason=" ".join(filter(None, [choice.reason, passed_over])),
+        reason=" ".join(filter(None, [choice.reason, in_which_mode, passed_over])),
     )
 
 
@@ -116,19 +122,22 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     if not info.can_load:
         raise NotPermitted(info.reason or "No scheduler can be loaded here.", "Try it in the lab: --machine lab.")
     policy = proposal.policy
-    if not policy.source:
-        raise NotPermitted(
-            f"{policy.name} is a program of its own, which schedtui does not start.",
-            f"Run it yourself, as root: {policy.binary}. schedtui shows what it does.",
-        )
-    stage(f"Compiling {policy.name}")
-    obj = compiled(policy)
+    stage(f"{'Looking at' if policy.binary else 'Compiling'} {policy.name}")
+    obj = loadable(policy, proposal.settings, info.kind)
     change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
     if change:
         stage(f"Changing {', '.join(change)} of {policy.name} while it runs")
         return machine.tune(change)
-    stage(f"Loading {policy.name} into Linux {info.kernel}")
+    stage(f"{'Starting' if policy.binary else 'Loading'} {policy.name} on Linux {info.kernel}")
     return machine.load(policy.name, obj, proposal.settings)
+
+
+def loadable(policy: Policy, settings: dict[str, Setting], kind: MachineKind = "lab") -> Loadable:
+    """What a machine of that kind is given to run this policy with these settings.
+
+    Raises NotPermitted and BadTunable for an external scheduler, MissingTool and CompileFailed for a source.
+    """
+    return program_of(policy, settings, kind) if policy.binary else compiled(policy)
 
 
 def compiled(policy: Policy) -> bytes:
@@ -137,9 +146,9 @@ def compiled(policy: Policy) -> bytes:
     return compile_bpf(source) if policy.origin == "built-in" else compile_sandboxed(source)
 
 
-def _live_change(running: Scheduler, policy: Policy, obj: bytes, wanted: dict[str, Setting]) -> dict[str, Setting]:
+def _live_change(running: Scheduler, policy: Policy, obj: Loadable, wanted: dict[str, Setting]) -> dict[str, Setting]:
     """What to change of a running policy so that it runs as wanted; empty when it must be loaded."""
-    if running.sched_ext != "enabled" or (running.policy, running.digest) != (policy.name, _digest(obj)):
+    if running.sched_ext != "enabled" or (running.policy, running.digest) != (policy.name, digest_of(obj)):
         return {}
     change = {}
     for each in policy.tunables:
@@ -151,42 +160,25 @@ def _live_change(running: Scheduler, policy: Policy, obj: bytes, wanted: dict[st
     return change
 
 
-def _digest(obj: bytes) -> str:
-    return hashlib.sha256(obj).hexdigest()
-
-
-def _first_available(library: Library, preset: Preset) -> tuple[Choice, str]:
+def _first_available(library: Library, preset: Preset, kind: MachineKind) -> tuple[Choice, str]:
     """The first choice that can be loaded, and why those before it were passed over."""
-    programs: list[Policy] = []
+    passed_over: list[str] = []
     for choice in preset.choices:
         policy = library.policies.get(choice.policy)
-        if policy is not None and policy.source:
-            return choice, " ".join(map(_passed_over, programs))
-        if policy is not None:
-            programs.append(policy)
+        if policy is None:
+            continue
+        why = why_not(policy, kind) if policy.binary else ""
+        if not why:
+            return choice, " ".join(f"{each}." for each in passed_over)
+        passed_over.append(f"{policy.name} would come first; it {why}")
     wanted = " or ".join(f"“{each.policy}”" for each in preset.choices)
-    if programs:
-        why = "; ".join(map(_why_not, programs))
+    if passed_over:
+        why = "; ".join(each.replace(" would come first; it", "") for each in passed_over)
         raise NotPermitted(f"{preset.title}: {why}.", "Take another preset: schedtui presets.")
     raise UnknownName(
         f"The preset “{preset.id}” wants the policy {wanted}, which the library does not have.",
         "See schedtui doctor for problems of the library.",
     )
-
-
-def _passed_over(program: Policy) -> str:
-    """Why a program of others, which the preset prefers, was not taken."""
-    never = "schedtui does not start other programs, because it cannot prove them"
-    if find_binary(program) is None:
-        return f"{program.name} would come first; it is not installed here, and {never}."
-    return f"{program.name} would come first and is installed, but {never}. As root you can run it yourself."
-
-
-def _why_not(policy: Policy) -> str:
-    installed = find_binary(policy)
-    if installed is None:
-        return f"{policy.name} is not installed"
-    return f"{policy.name} is installed, but schedtui does not start other programs"
 
 
 class Recorder(Protocol):
@@ -220,7 +212,7 @@ class Deployer:
         self._regret = regret
         self._turn = threading.RLock()
         self._known: dict[int, Deployment] = {}
-        self._objects: dict[int, bytes] = {}
+        self._objects: dict[int, Loadable] = {}
         self._trying: dict[int, threading.Event] = {}
         """What is being measured, and how that is ended."""
         self._held: dict[int, _Hold] = {}
@@ -259,6 +251,7 @@ class Deployer:
             state="proposed",
             reason=proposal.reason or f"{proposal.policy.name} was asked for.",
             policy=proposal.policy.name,
+            goal=proposal.policy.goal,
             settings=proposal.settings,
             machine=info.kind,
             kernel=info.kernel,
@@ -273,7 +266,7 @@ class Deployer:
         self._tell(deployment, asked_by)
         return deployment
 
-    def verified(self, deployment: Deployment, report: Report, obj: bytes) -> Deployment:
+    def verified(self, deployment: Deployment, report: Report, obj: Loadable) -> Deployment:
         """The verifier passed exactly these bytes with these settings, for this kernel.
 
         Raises NotPermitted for a failed or a foreign report.
@@ -376,13 +369,13 @@ class Deployer:
                 hold.end()
             return self._move(current, "reverted", _with_what_runs(reason, self._take_away(current)), by=by)
 
-    def resume(self, deployment: Deployment, obj: bytes) -> Deployment:
+    def resume(self, deployment: Deployment, obj: Loadable) -> Deployment:
         """Load again, without another trial, what was kept and does not run any more: exactly the same bytes.
 
         The machine asks for its token where it has tokens. Raises NotPermitted when it is something else, or runs;
         and what loading raises (NotProven, PanicLatched, …).
         """
-        if _digest(obj) != deployment.digest:
+        if digest_of(obj) != deployment.digest:
             raise NotPermitted(f"{deployment.policy} is not what was kept any more.", "Try it again.")
         with self._turn:
             now = self.machine.scheduler()
@@ -435,14 +428,14 @@ class Deployer:
         """Whether something is being measured, or waits for a decision."""
         return bool(self._trying or self._held)
 
-    def _foreign(self, deployment: Deployment, report: Report, obj: bytes) -> str:
+    def _foreign(self, deployment: Deployment, report: Report, obj: Loadable) -> str:
         """What speaks against a report; empty when it is of exactly this, passed, and for this kernel."""
         from schedtui.backend.verifier.reports import rules_version
 
         info = self.machine.open(lambda _text, _seconds: None)
         if report.verdict == "fail":
             return "the verifier found it wrong"
-        if not report.digest or report.digest != _digest(obj):
+        if not report.digest or report.digest != digest_of(obj):
             return "the report is about another object"
         if report.settings != deployment.settings:
             return "the report is about other settings"

@@ -268,12 +268,12 @@ def _modes(modes: Any) -> list[str]:
 
 
 def _tunables(tunables: Any, *, external: bool) -> list[str]:
-    from schedtui.backend.library.external import flag_of
+    from schedtui.backend.programs import flag_of
     from schedtui.backend.tunables import range_of
 
     texts = []
     for each in tunables:
-        name = flag_of(each) if external else each.name
+        name = flag_of(each.name) if external else each.name
         default = _plain(each.default)
         texts.append(f"{name}: {range_of(each)}, default {default}. {each.description} Cost: {each.cost}")
     return _listed("Tunables", texts)

@@ -23,6 +23,7 @@ from schedtui.backend.history import Entry as Record
 from schedtui.backend.history import entries, measured, story
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.library.history import in_words
+from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import Comparison, MachineInfo, Policy, Scheduler, Setting
 from schedtui.backend.store import Store
 from schedtui.feed import unexpected
@@ -113,7 +114,7 @@ class HistoryChoices:
             return paragraphs([*parts, labelled("Again", words, "$text-warning")] if words else parts)
         policy, settings = found
         parts.append(labelled("Again", f"{policy.title} with {in_short(policy, settings)}.", "$text-accent"))
-        if policy.source:
+        if policy.source or not why_not(policy, self.info.kind):
             latched, asked = self._latched, self._release.asked(entry_id)
             parts.append(what_happens(self.info, self.scheduler, policy, latched=latched, asked=asked))
         return paragraphs(parts)
@@ -121,7 +122,9 @@ class HistoryChoices:
     def verb(self, entry_id: str) -> str:
         """Apply it again, where it can be."""
         found = self.policy_of(entry_id)
-        if found is None or not found[0].source or not self.info.can_load:
+        if found is None or not self.info.can_load:
+            return ""
+        if found[0].binary and why_not(found[0], self.info.kind):
             return ""
         return "Release panic and try again" if self._latched else "Try again"
 

@@ -6,7 +6,6 @@ Reads files and compiles what is not compiled yet, so it is asked in a thread. J
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Policy, Report
+from schedtui.backend.model import Policy, Report, digest_of
 
 if TYPE_CHECKING:
     from schedtui.backend.library.external import Fit
@@ -60,20 +59,21 @@ def look_up(policy: Policy) -> Known:
     if policy.binary:
         from schedtui.backend.library.external import fit
 
-        return replace(_remembered(policy), fit=fit(policy))
+        return replace(_remembered(policy), fit=fit(policy), reports=_reports(policy))
     return replace(_remembered(policy), reports=_reports(policy))
 
 
 def _reports(policy: Policy) -> tuple[Report, ...]:
-    """Those of its object, and where it could not be compiled, that of its source."""
-    from schedtui.backend.deploy import compiled
+    """Those of its object or program, and where it could not be compiled, that of its source."""
+    from schedtui.backend.deploy import loadable
     from schedtui.backend.verifier import reports, sandbox
 
     named = []
     with contextlib.suppress(SchedtuiError):
-        path = Path(policy.source)
-        named.append(sandbox.source_key(path.name, sandbox.read_source(path)))
-        named.append(hashlib.sha256(compiled(policy)).hexdigest())
+        if policy.source:
+            path = Path(policy.source)
+            named.append(sandbox.source_key(path.name, sandbox.read_source(path)))
+        named.append(digest_of(loadable(policy, {})))
     return tuple(reports.of(*named))
 
 

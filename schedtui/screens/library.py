@@ -22,12 +22,13 @@ from textual.widgets import Input, OptionList
 from schedtui.act import Act
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
+from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import MachineInfo, Policy, Report, Scheduler, Setting
 from schedtui.faults import write_log
 from schedtui.messages import PresetWanted, TrialWanted, TuneWanted
 from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
 from schedtui.screens.known import Known, look_up
-from schedtui.screens.policies import ACT_TITLE, Release, policy_keys, what_happens
+from schedtui.screens.policies import ACT_TITLE, Release, elsewhere_keys, policy_keys, what_happens
 from schedtui.screens.question import QuestionChooser
 from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.policy import in_short, labelled, paragraphs, policy_lines
@@ -106,22 +107,22 @@ class LibraryChoices:
         parts = [Content.assemble(title, "\n", policy.summary)]
         parts += [*self._with_which_settings(policy), Content(policy.description)]
         if policy.binary:
-            parts += _program(policy, known)
-        else:
+            parts += _program(policy, known, self.info)
+        if self._can_run(policy):
             parts.append(Content.assemble(("Verified", "bold $foreground 65%"), "\n", badge_lines(known.reports)))
         if known.history:
             parts.append(labelled("On this machine", "\n".join(known.history)))
         if known.learned:
             parts.append(labelled("What was learned", "\n".join(f"· {text}" for text in known.learned)))
         parts += [labelled("About the history", text, "$text-warning") for text in self.notes]
-        if policy.source:
+        if self._can_run(policy):
             latched, asked = self._latched, self._release.asked(entry_id)
             parts.append(what_happens(self.info, self.scheduler, policy, latched=latched, asked=asked))
         return paragraphs(parts + policy_lines(known.as_installed(policy), self.settings_of(entry_id)))
 
     def verb(self, entry_id: str) -> str:
         """Apply, where it can be."""
-        if not self.info.can_load or not self._policies[entry_id].source:
+        if not self.info.can_load or not self._can_run(self._policies[entry_id]):
             return ""
         return "Release panic and try" if self._latched else "Try it"
 
@@ -141,10 +142,15 @@ class LibraryChoices:
     def more_keys(self, entry_id: str) -> list[tuple[str, str]]:
         """The policy's, the search; and where nothing can be loaded, the way to where it can."""
         policy = self._policies.get(entry_id)
-        tune = [("t", "Settings")] if policy and policy.source and policy.tunables else []
-        machine = [] if self.info.can_load else [("m", "Machine")]
-        at_once = [("a", "At once")] if self.info.can_load and policy and policy.source else []
-        return [*at_once, *tune, *policy_keys(policy), ("/", "Search"), *machine]
+        runs = policy is not None and self._can_run(policy)
+        tune = [("t", "Settings")] if policy and runs and policy.tunables else []
+        at_once = [("a", "At once")] if self.info.can_load and runs else []
+        return [*at_once, *tune, *policy_keys(policy), ("/", "Search"), *elsewhere_keys(self.info)]
+
+    def _can_run(self, policy: Policy) -> bool:
+        """Whether there is something to run here: a source, or an external scheduler's program, once it was found."""
+        fit = self.known.get(policy.name, Known()).fit
+        return bool(policy.source) or (fit is not None and not why_not(policy, self.info.kind))
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
@@ -386,16 +392,19 @@ def _all_words(policy: Policy) -> str:
     return " ".join(texts).lower()
 
 
-def _program(policy: Policy, known: Known) -> list[Content]:
-    """Whether the external scheduler is here, and why it is not applied from here."""
+def _program(policy: Policy, known: Known, info: MachineInfo) -> list[Content]:
+    """Whether the external scheduler is here, and where it can be run."""
     fit = known.fit
     if fit is None:
-        parts = [labelled("Program", f"{policy.binary} is not installed on this computer.")]
-    else:
-        state = f"{fit.installed.path}, version {fit.installed.version or 'unknown'}. {fit.installed.problem}"
-        parts = [labelled("Program", state.strip())]
-        if fit.lacking:
-            parts.append(labelled("This version lacks", ", ".join(fit.lacking), "$text-warning"))
-    text = "It is a program of its own: schedtui cannot prove it, and does not start it yet. Run it yourself as root; "
-    parts.append(labelled("How to use it", f"{text}the dashboard shows what it does, and F12 ends it."))
+        text = f"{policy.binary} is not installed on this computer. Distributions have it as scx or scx-scheds."
+        return [labelled("Program", text)]
+    state = f"{fit.installed.path}, version {fit.installed.version or 'unknown'}. {fit.installed.problem}"
+    parts = [labelled("Program", state.strip())]
+    if fit.lacking:
+        parts.append(labelled("This version lacks", ", ".join(fit.lacking), "$text-warning"))
+    if why := why_not(policy, "host"):
+        parts.append(labelled("On this computer", f"It {why}." if info.kind == "host" else f"Not here: it {why}."))
+    parts.append(
+        labelled("What it is", "A program of its own, written by others. It is judged by running it in the lab.")
+    )
     return parts

@@ -14,7 +14,9 @@ from textual.content import Content
 from textual.message import Message
 
 from schedtui.act import Act
+from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import Frame, MachineInfo, Policy, Scheduler, Setting
+from schedtui.elevation import KEY, lacks_helper
 from schedtui.screens.chooser import Choices, Chooser
 from schedtui.trying import COUNTDOWN_S, MEASURE_S
 from schedtui.widgets.policy import labelled, paragraphs
@@ -46,6 +48,7 @@ class PolicyChooser(Chooser):
         Binding("s", "source", "Source"),
         Binding("a", "at_once", "Apply at once"),
         Binding("m", "app.machine", "Machine"),
+        Binding("H", "app.helper", "Start the helper"),
     ]
 
     def __init__(
@@ -107,15 +110,17 @@ class PolicyChooser(Chooser):
     def action_source(self) -> None:
         """Read the chosen policy's source."""
         found = self._chosen_policy()
-        if found is not None:
+        if found is not None and found[0].source:
             from schedtui.screens.source import SourceScreen
 
             self.app.push_screen(SourceScreen(Path(found[0].source)))
 
     def _chosen_policy(self) -> tuple[Policy, dict[str, Setting]] | None:
-        """What can be verified and read: an external scheduler is a program of its own."""
+        """What can be verified, and read when it has a source: an external scheduler is a program of its own."""
         found = self._policies.policy_of(self._entry_id() or "")
-        return found if found and found[0].source and self._step != "act" else None
+        if found is None or self._step == "act" or (found[0].binary and why_not(found[0], "lab")):
+            return None
+        return found
 
 
 def without_machine(opening: str = "") -> MachineInfo:
@@ -134,7 +139,15 @@ def without_machine(opening: str = "") -> MachineInfo:
 
 def policy_keys(policy: Policy | None) -> list[tuple[str, str]]:
     """The keys that a policy of ours has."""
-    return [("v", "Verify"), ("s", "Source")] if policy and policy.source else []
+    if policy is None or (policy.binary and why_not(policy, "lab")):
+        return []
+    return [("v", "Verify"), *([("s", "Source")] if policy.source else [])]
+
+
+def elsewhere_keys(info: MachineInfo) -> list[tuple[str, str]]:
+    """Where nothing can be loaded: the ways to where it can."""
+    helper = [KEY] if lacks_helper(info) else []
+    return [] if info.can_load else [*helper, ("m", "Machine")]
 
 
 def what_happens(
@@ -146,6 +159,8 @@ def what_happens(
         return labelled("Not yet", info.reason, "$text-warning")
     if not info.can_load:
         where = "Open the lab (m) to try it." if info.kind == "replay" else "Press m to go there."
+        if lacks_helper(info):
+            where = "Press H to start it for this session, or m for the lab."
         return labelled("Why not here", f"{info.reason} {where}", "$text-warning")
     if policy is None:
         return labelled("What happens next", f"{own} takes over at once. Running programs notice nothing else.")

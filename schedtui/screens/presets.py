@@ -15,10 +15,11 @@ from schedtui.act import Act
 from schedtui.backend.deploy import Proposal, resolve
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
+from schedtui.backend.library.starting import command_line
 from schedtui.backend.model import MachineInfo, Policy, Preset, Scheduler, Setting
 from schedtui.messages import PresetWanted, TrialWanted
 from schedtui.screens.chooser import ROOM_FOR_REMARKS, Entry
-from schedtui.screens.policies import ACT_TITLE, PolicyChooser, Release, policy_keys, what_happens
+from schedtui.screens.policies import ACT_TITLE, PolicyChooser, Release, elsewhere_keys, policy_keys, what_happens
 from schedtui.widgets.policy import in_short, labelled, paragraphs, settings_lines
 
 
@@ -40,7 +41,7 @@ class PresetChoices:
         self.did: dict[str, tuple[str, ...]] = {}
         """What policies did on this computer, by name: a line each, newest first."""
         self._presets = library.presets
-        self._proposals = {name: _proposal(library, name) for name in library.presets}
+        self._proposals = {name: _proposal(library, name, info) for name in library.presets}
         self._release = Release()
 
     @property
@@ -110,7 +111,7 @@ class PresetChoices:
         policy = found[0] if found else None
         at_once = [("a", "At once")] if policy and self._available(entry_id) else []
         tune = [("t", "Settings")] if policy and policy.tunables else []
-        return at_once + tune + policy_keys(policy) + ([] if self.info.can_load else [("m", "Machine")])
+        return at_once + tune + policy_keys(policy) + elsewhere_keys(self.info)
 
     def left(self) -> Message | None:
         """Applying goes on without its screen; F12 is what ends it."""
@@ -188,9 +189,9 @@ class PresetsScreen(PolicyChooser):
         self._go("preview")
 
 
-def _proposal(library: Library, name: str) -> Proposal | SchedtuiError:
+def _proposal(library: Library, name: str, info: MachineInfo) -> Proposal | SchedtuiError:
     try:
-        return resolve(library, name, {})
+        return resolve(library, name, {}, kind=info.kind)
     except SchedtuiError as error:
         return error
 
@@ -199,7 +200,10 @@ def _policy(proposal: Proposal, settings: dict[str, Setting]) -> list[Content]:
     policy = proposal.policy
     if policy is None:
         return []
-    parts = [labelled(f"Policy: {policy.name}", f"{policy.summary} {proposal.reason}".strip())]
+    what = "Scheduler, a program of its own" if policy.binary else "Policy"
+    parts = [labelled(f"{what}: {policy.name}", f"{policy.summary} {proposal.reason}".strip())]
+    if policy.binary:
+        parts.append(labelled("Started as", command_line(policy, settings)))
     parts += settings_lines(policy, settings)
     if policy.limits:
         parts.append(labelled("Limits", "\n".join(f"· {limit}" for limit in policy.limits)))

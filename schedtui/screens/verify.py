@@ -166,17 +166,16 @@ class VerifyScreen(Live, Screen[bool]):
         """One kernel after the other; a policy that fails before it reaches a kernel does so for all."""
         act = run.act
         try:
-            from schedtui.backend.verifier.verify import verify
+            from schedtui.backend.verifier.verify import verify_policy
 
             for number, (kernel, name) in enumerate(zip(run.check.kernels, run.check.names, strict=True), 1):
                 several = f"Linux {name}: " if len(run.check.kernels) > 1 else ""
-                (report,) = verify(
-                    Path(self._policy.source),
+                (report,) = verify_policy(
+                    self._policy,
+                    self._settings,
                     kernels=(kernel,),
-                    settings=self._settings,
                     quick=run.check.quick,
                     progress=lambda text, _seconds, several=several: self._stage(run, several + text),  # type: ignore[misc]
-                    policy=self._policy,
                     again=run.again,
                 )
                 last = number == len(run.check.kernels) or report.kernel is None

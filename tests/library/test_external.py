@@ -10,8 +10,9 @@ import pytest
 
 from schedtui.backend.library import external
 from schedtui.backend.library.catalogue import load_library, read_policy
-from schedtui.backend.library.external import Fit, find_binary, fit, flag_of, parse_help
+from schedtui.backend.library.external import Fit, find_binary, fit, parse_help
 from schedtui.backend.model import Policy
+from schedtui.backend.programs import flag_of
 from schedtui.paths import shipped
 from tests.conftest import until
 
@@ -157,7 +158,7 @@ def test_flags_that_the_installed_version_lacks_are_named_and_not_offered(progra
     found = fitted(toy)
     assert found.installed.version == "1.2.3"
     assert found.lacking == ("--gone",)
-    assert [flag_of(each) for each in found.tunables] == ["--slice-us"]
+    assert [flag_of(each.name) for each in found.tunables] == ["--slice-us"]
 
 
 def test_a_default_is_that_of_the_installed_version(programs: Path, toy: Policy) -> None:

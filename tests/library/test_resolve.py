@@ -9,6 +9,7 @@ import pytest
 from schedtui.backend.deploy import resolve
 from schedtui.backend.errors import BadTunable, NotPermitted, UnknownName
 from schedtui.backend.library.catalogue import Library, load_library
+from schedtui.backend.library.starting import program_of
 from tests.library.test_catalogue import POLICY, PRESETS, add_external, add_policy
 
 
@@ -79,6 +80,16 @@ def external_first(tmp_path: Path) -> Library:
     return load_library(tmp_path)
 
 
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, help_text: str = "      --fast") -> Path:
+    """A program on PATH that tells of itself as schedulers do."""
+    program = tmp_path / "bin" / "scx_toy"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho '{help_text}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return program
+
+
 def test_an_external_scheduler_that_is_not_installed_is_passed_over_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,19 +97,61 @@ def test_an_external_scheduler_that_is_not_installed_is_passed_over_and_named(
     proposal = resolve(external_first(tmp_path), "smooth")
     assert proposal.policy is not None
     assert proposal.policy.name == "plain"
-    assert proposal.reason.startswith("It is there. scx_toy would come first; it is not installed here, and")
+    assert proposal.reason == "It is there. scx_toy would come first; it is not installed here."
 
 
-def test_an_external_scheduler_that_is_installed_is_passed_over_with_the_reason(
+def test_an_external_scheduler_that_is_installed_is_taken_in_the_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "bin" / "scx_toy"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho '      --fast'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent))
+    installed(tmp_path, monkeypatch)
+    proposal = resolve(external_first(tmp_path), "smooth")
+    assert proposal.policy is not None
+    assert proposal.policy.name == "scx_toy"
+    assert proposal.reason == "Best."
+
+
+def test_one_that_a_user_can_change_is_passed_over_on_a_host_and_the_reason_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = installed(tmp_path, monkeypatch)
+    proposal = resolve(external_first(tmp_path), "smooth", kind="host")
+    assert proposal.policy is not None
+    assert proposal.policy.name == "plain"
+    words = f"it is installed as {program}, which somebody else than root could change: it is for the lab only."
+    assert proposal.reason.endswith(words)
+
+
+def test_one_that_does_not_answer_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch, "nothing that is an option")
     reason = resolve(external_first(tmp_path), "smooth").reason
-    assert "scx_toy would come first and is installed, but schedtui does not start other programs" in reason
+    assert "scx_toy would come first; it is installed, but cannot be used: scx_toy --help lists no options." in reason
+
+
+def with_mode(tmp_path: Path, flag: str) -> Library:
+    """The preset's goal is one that the scheduler has a mode for."""
+    external_first(tmp_path)
+    entry = tmp_path / "scx_toy" / "policy.toml"
+    entry.write_text(entry.read_text().replace("--fast", flag))
+    presets = tmp_path / "presets.toml"
+    presets.write_text(presets.read_text().replace('id = "smooth"', 'id = "smooth"\ngoal = "gaming"', 1))
+    return load_library(tmp_path)
+
+
+def test_it_is_started_in_its_mode_for_the_presets_goal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch)
+    policy = resolve(with_mode(tmp_path, "--fast"), "smooth").policy
+    assert policy is not None
+    assert program_of(policy, {}).arguments == ("--fast",)
+
+
+def test_a_mode_whose_flag_its_version_lacks_is_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, monkeypatch)
+    proposal = resolve(with_mode(tmp_path, "--faster"), "smooth")
+    assert proposal.policy is not None
+    assert program_of(proposal.policy, {}).arguments == ()
+    assert "--faster" in proposal.reason
 
 
 def test_a_preset_that_only_others_serve_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,9 +24,12 @@ from msgspec import Struct
 
 from schedtui.backend.errors import BadTunable
 from schedtui.backend.model import Mode, Policy, Tunable
+from schedtui.backend.programs import flag_of
 from schedtui.backend.tunables import check_setting
 
 TIME_LIMIT_S = 3.0
+FOLDER_VARIABLE = "SCHEDTUI_SCX"
+"""Names a folder of schedulers that comes before PATH, in the environment."""
 _OUTPUT_LIMIT_BYTES = 256 << 10
 _NOBODY = 65534
 """Whom root asks as."""
@@ -78,12 +81,12 @@ class Fit(Struct, frozen=True, kw_only=True):
     """Flags of the entry that it lacks, with their dashes."""
 
 
-def find_binary(policy: Policy) -> Installed | None:
-    """The program of an external scheduler, on PATH or in ~/.cargo/bin; None when there is none.
+def find_binary(policy: Policy, folders: Sequence[Path] | None = None) -> Installed | None:
+    """The program of an external scheduler, in ``folders``, else in $SCHEDTUI_SCX, on PATH or in ~/.cargo/bin.
 
-    It is run for its version and help, the first time and whenever the file has changed.
+    None when there is none. It is run for its version and help, the first time and whenever the file has changed.
     """
-    path = _which(policy.binary) if policy.binary else None
+    path = _which(policy.binary, folders) if policy.binary else None
     if path is None:
         return None
     try:
@@ -98,7 +101,7 @@ def fit(policy: Policy) -> Fit | None:
     installed = find_binary(policy)
     if installed is None:
         return None
-    lacking = {flag_of(each): None for each in policy.tunables if each.name not in installed.flags}
+    lacking = {flag_of(each.name): None for each in policy.tunables if each.name not in installed.flags}
     modes = []
     for mode in policy.modes:
         missing = [word for word in _flags_in(mode) if word.lstrip("-") not in installed.flags]
@@ -107,11 +110,6 @@ def fit(policy: Policy) -> Fit | None:
             modes.append(mode)
     tunables = tuple(_as_installed(each, installed) for each in policy.tunables if each.name in installed.flags)
     return Fit(installed=installed, tunables=tunables, modes=tuple(modes), lacking=tuple(lacking))
-
-
-def flag_of(tunable: Tunable) -> str:
-    """How an external scheduler's tunable is written on its command line: ``--slice-us``, ``-f``."""
-    return f"-{tunable.name}" if len(tunable.name) == 1 else f"--{tunable.name}"
 
 
 def parse_help(text: str) -> dict[str, Flag]:
@@ -174,12 +172,18 @@ def _as_installed(tunable: Tunable, installed: Installed) -> Tunable:
         return tunable
 
 
-def _which(binary: str) -> Path | None:
-    folders = [each for each in os.environ.get("PATH", "").split(os.pathsep) if each.startswith("/")]
-    with contextlib.suppress(RuntimeError):
-        folders.append(str(Path.home() / ".cargo" / "bin"))
-    found = shutil.which(binary, path=os.pathsep.join(folders))
+def _which(binary: str, folders: Sequence[Path] | None) -> Path | None:
+    places = _places() if folders is None else list(map(str, folders))
+    found = shutil.which(binary, path=os.pathsep.join(places))
     return Path(found).resolve() if found else None
+
+
+def _places() -> list[str]:
+    listed = [os.environ.get(FOLDER_VARIABLE, ""), *os.environ.get("PATH", "").split(os.pathsep)]
+    places = [each for each in listed if each.startswith("/")]
+    with contextlib.suppress(RuntimeError):
+        places.append(str(Path.home() / ".cargo" / "bin"))
+    return places
 
 
 @functools.lru_cache(maxsize=256)

@@ -33,6 +33,7 @@ from schedtui.backend.model import (
     Event,
     Finding,
     KernelId,
+    Loadable,
     Scheduler,
     Setting,
     Severity,
@@ -122,7 +123,7 @@ class Trial:
     ) -> None:
         self.machine.close()
 
-    def judge(self, name: str, obj: bytes, settings: dict[str, Setting], *, quick: bool) -> Stage:
+    def judge(self, name: str, obj: Loadable, settings: dict[str, Setting], *, quick: bool) -> Stage:
         """Load the policy, stress it, and judge. Timed stages run one guest at a time, whichever process asks.
 
         Raises BadTunable, MissingTool, CompileFailed, LabFailed (EmulatorFailed) or HelperGone when the guest went
@@ -198,7 +199,7 @@ class Trial:
         self._progress(words, time.monotonic() - self._began)
 
     def _try(
-        self, program: bytes, name: str, obj: bytes, settings: dict[str, Setting], quick: bool
+        self, program: bytes, name: str, obj: Loadable, settings: dict[str, Setting], quick: bool
     ) -> tuple[list[Finding], dict[str, float], str]:
         self._send(program)
         tests = ("", QUICK) if quick else (BASELINE, SUITE)
@@ -230,12 +231,12 @@ class Trial:
         if done.exit_code:
             raise MissingTool("The lab's guest has no shell to start the stress suite with.", "schedtui lab install")
 
-    def _measure(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
+    def _measure(self, name: str, obj: Loadable, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
         """The suite under the kernel's own scheduler, then under the policy. Raises LoadRejected, BadTunable."""
         with self._limited():
             return self._run_suite(name, obj, settings, own, policy)
 
-    def _run_suite(self, name: str, obj: bytes, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
+    def _run_suite(self, name: str, obj: Loadable, settings: dict[str, Setting], own: str, policy: str) -> _Measured:
         suite = _Suite(self.machine, own, policy)
         self._say("measuring the kernel's own scheduler")
         if self.machine.run([_PATH, "ready", str(_READY_LIMIT_S)], _READY_LIMIT_S + 5).exit_code:
@@ -286,7 +287,7 @@ class Trial:
         return before
 
     def _after_its_end(
-        self, name: str, obj: bytes, settings: dict[str, Setting], results: list[Result]
+        self, name: str, obj: Loadable, settings: dict[str, Setting], results: list[Result]
     ) -> tuple[list[Finding], bool]:
         """Why the kernel took the policy out. One that it wants started anew, because CPUs came or went, is."""
         event = self._ending()

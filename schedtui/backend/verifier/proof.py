@@ -5,26 +5,25 @@ Judging is verify.py's, keeping reports is reports.py's. What a proof is good fo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schedtui.backend.deploy import compiled
+from schedtui.backend.deploy import loadable
 from schedtui.backend.errors import BadFile, CompileFailed
 from schedtui.backend.machine import Progress
-from schedtui.backend.model import KernelId, Policy, Report, Setting, worst
+from schedtui.backend.model import KernelId, Loadable, MachineKind, Policy, Report, Setting, digest_of, worst
 from schedtui.backend.verifier import reports
-from schedtui.backend.verifier.verify import static_stages, verify
+from schedtui.backend.verifier.verify import static_stages, verify_policy
 
 
 class Proof(Struct, frozen=True, kw_only=True):
     """What the verifier found, and of what."""
 
     report: Report
-    obj: bytes
+    obj: Loadable
     """Exactly what was judged; empty when it failed."""
     known: bool
     """Whether the report was there already."""
@@ -38,43 +37,44 @@ def prove(
     kernel: Path | None = None,
     quick: bool = False,
     progress: Progress,
+    kind: MachineKind = "lab",
 ) -> Proof:
-    """Judge the policy with these settings, on the lab's ``kernel`` (None: its own choice).
+    """Judge the policy with these settings, on the lab's ``kernel`` (None: its own choice), for a machine of a kind.
 
     A report that is known for the machine's kernel (``kernel_id``) is found at once, and needs no guest. Raises what
     ``verify`` raises, what ``progress`` raises, and BadFile when the source changed meanwhile.
     """
-    known = _known(policy, settings, kernel_id, quick, progress)
+    known = _known(policy, settings, kernel_id, quick, progress, kind)
     if known is None:
-        (report,) = verify(
-            Path(policy.source),
-            kernels=(kernel,),
-            settings=dict(settings),
-            quick=quick,
-            progress=progress,
-            policy=policy,
-        )
+        (report,) = verify_policy(policy, dict(settings), kernels=(kernel,), quick=quick, progress=progress, kind=kind)
     else:
         report = known
-    obj = b"" if report.verdict == "fail" else compiled(policy)
-    if obj and hashlib.sha256(obj).hexdigest() != report.digest:
+    obj = b"" if report.verdict == "fail" else loadable(policy, dict(settings), kind)
+    if obj and digest_of(obj) != report.digest:
         raise BadFile(f"{policy.name} changed while it was verified.", "Verify it again.")
     return Proof(report=report, obj=obj, known=known is not None)
 
 
 def _known(
-    policy: Policy, settings: Mapping[str, Setting], kernel_id: KernelId | None, quick: bool, progress: Progress
+    policy: Policy,
+    settings: Mapping[str, Setting],
+    kernel_id: KernelId | None,
+    quick: bool,
+    progress: Progress,
+    kind: MachineKind,
 ) -> Report | None:
     """One that is kept, for this kernel. The stages that run nothing are looked at anew."""
     if kernel_id is None:
         return None
     try:
-        digest = hashlib.sha256(compiled(policy)).hexdigest()
+        digest = digest_of(loadable(policy, dict(settings), kind))
     except CompileFailed:  # the verifier says it better
         return None
     found = reports.find(digest, dict(settings), kernel_id, quick=quick)
     if found is None:
         return None
+    if policy.binary:
+        return found
     fresh, _ = static_stages(Path(policy.source), policy, progress)
     stages = (*fresh, found.stages[-1])
     return replace(found, stages=stages, verdict=worst(each.verdict for each in stages))

@@ -15,9 +15,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from schedtui.backend.errors import BadFile
+from schedtui.backend.library.starting import program_of
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.kernels import Kernel, fetch_kernel
-from schedtui.backend.model import KernelId, Policy, Report, Setting, Stage, worst
+from schedtui.backend.model import KernelId, Loadable, MachineKind, Policy, Program, Report, Setting, Stage, worst
 from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.verifier import child, reports, sandbox, source
 from schedtui.backend.verifier.holding import on_kernel
@@ -111,6 +112,65 @@ def verify_object(
     return _whatever_the_emulator_does(functools.partial(_on_image, draft, obj, kernel, say))
 
 
+def verify_program(
+    program: Program,
+    settings: dict[str, Setting],
+    *,
+    kernels: Sequence[Path | None] = (None,),
+    quick: bool = False,
+    progress: Progress,
+    again: bool = False,
+) -> list[Report]:
+    """Judge an external scheduler by the last stage alone: that very program, with its arguments, on real kernels.
+
+    See ``verify``; raises BadFile as well when the program has changed meanwhile.
+    """
+    began = time.monotonic()
+
+    def say(words: str, _seconds: float = 0) -> None:
+        progress(words, time.monotonic() - began)
+
+    draft = Report(
+        name=program.name,
+        verdict="fail",
+        digest=program.digest,
+        settings=dict(settings),
+        kernel=None,
+        stages=(),
+        quick=quick,
+        made_at=time.time(),
+        rules=reports.rules_version(),
+    )
+    return [
+        _whatever_the_emulator_does(functools.partial(_on_kernel, draft, program, each, again, say)) for each in kernels
+    ]
+
+
+def verify_policy(
+    policy: Policy,
+    settings: dict[str, Setting],
+    *,
+    kernels: Sequence[Path | None] = (None,),
+    quick: bool = False,
+    progress: Progress,
+    again: bool = False,
+    kind: MachineKind = "lab",
+) -> list[Report]:
+    """Judge an entry of the library, for a machine of that kind: ``verify`` its source, or ``verify_program``."""
+    if policy.binary:
+        program = program_of(policy, settings, kind)
+        return verify_program(program, settings, kernels=kernels, quick=quick, progress=progress, again=again)
+    return verify(
+        Path(policy.source),
+        kernels=kernels,
+        settings=settings,
+        quick=quick,
+        progress=progress,
+        policy=policy,
+        again=again,
+    )
+
+
 def matrix(progress: Progress) -> list[Kernel]:
     """The newest kernel of each series of the matrix, fetched where it is not here. Raises LabFailed."""
     return [fetch_kernel(each, progress) for each in MATRIX]
@@ -159,7 +219,7 @@ def _whatever_the_emulator_does(judge: Callable[[], Report]) -> Report:
     return judge()
 
 
-def _on_kernel(draft: Report, obj: bytes, kernel: Path | None, again: bool, say: Progress) -> Report:
+def _on_kernel(draft: Report, obj: Loadable, kernel: Path | None, again: bool, say: Progress) -> Report:
     with Trial(kernel, say) as trial:
         known = None if again else reports.find(draft.digest, draft.settings, trial.kernel_id, quick=draft.quick)
         report = _with_last_stage(draft, known.stages[-1], trial.kernel_id) if known else _judged(trial, draft, obj)
@@ -170,12 +230,12 @@ def _on_kernel(draft: Report, obj: bytes, kernel: Path | None, again: bool, say:
         return report if kernel else for_this_computer(report)
 
 
-def _on_image(draft: Report, obj: bytes, kernel: Path, say: Progress) -> Report:
+def _on_image(draft: Report, obj: Loadable, kernel: Path, say: Progress) -> Report:
     with Trial(kernel, say) as trial:
         return _judged(trial, draft, obj)
 
 
-def _judged(trial: Trial, draft: Report, obj: bytes) -> Report:
+def _judged(trial: Trial, draft: Report, obj: Loadable) -> Report:
     return _with_last_stage(draft, trial.judge(draft.name, obj, draft.settings, quick=draft.quick), trial.kernel_id)
 
 
