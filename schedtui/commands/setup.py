@@ -98,7 +98,7 @@ def _prepare(plan: Plan, console: Console) -> list[str]:
 def _run_for_now(targets: Targets, uids: tuple[int, ...], until: int | None, console: Console) -> None:
     from schedtui.backend.setup import session
 
-    keeper = session.start(targets, uids, until, console.progress)
+    keeper = session.start(targets, uids, until or os.getpid(), console.progress)
     if until:
         console.result({"running": True, "until": until}, "The helper runs until schedtui ends.")
         return

@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> int:
     """Until the session, the helper, or a signal ends it."""
     parser = argparse.ArgumentParser(prog="schedtui-keep")
-    parser.add_argument("--until", type=int, help="the process that the session belongs to")
+    parser.add_argument("--until", type=int, required=True, help="the process that the session belongs to")
     parser.add_argument("--place", type=Path, required=True, help="the folder to take away at the end")
     parser.add_argument("--socket", type=Path, required=True, help="where the helper will listen")
     parser.add_argument("helper", nargs="+", help="what starts the helper")
@@ -45,8 +45,8 @@ def main() -> int:
     place: Path = options.place
     try:
         (place / PID_FILE).write_text(f"{os.getpid()}\n")
-        session = os.pidfd_open(options.until) if options.until else None
-        return _keep(options.helper, options.socket, place / LOG, [stop, *([session] if session is not None else [])])
+        session = os.pidfd_open(options.until)
+        return _keep(options.helper, options.socket, place / LOG, [stop, session])
     except OSError as error:
         print(f"{error.strerror}: {error.filename or options.until}", flush=True)
         return CANNOT_START

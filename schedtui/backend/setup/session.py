@@ -27,7 +27,7 @@ PLACES = ("/run/schedtui-session", "/var/lib/schedtui-session")
 _ENDS_WITHIN_S = 15.0
 
 
-def start(targets: Targets, uids: tuple[int, ...], until: int | None, progress: Progress) -> subprocess.Popen[str]:
+def start(targets: Targets, uids: tuple[int, ...], until: int, progress: Progress) -> subprocess.Popen[str]:
     """Copy, start, and wait until the helper answers; returns its keeper, which ends with the process ``until``.
 
     ``uids`` may use it. Raises NotPermitted, SetupFailed, MissingTool; then nothing of it is left.
@@ -100,10 +100,9 @@ def _folders(targets: Targets) -> tuple[str, str]:
     )
 
 
-def _started(session: Targets, python: Path, uids: tuple[int, ...], until: int | None) -> subprocess.Popen[str]:
+def _started(session: Targets, python: Path, uids: tuple[int, ...], until: int) -> subprocess.Popen[str]:
     launcher = [str(python), FLAGS, str(session.current.resolve() / copying.LAUNCHER)]
-    options = ["--place", str(session.home), "--socket", str(session.socket)]
-    options += ["--until", str(until)] if until else []
+    options = ["--place", str(session.home), "--socket", str(session.socket), "--until", str(until)]
     helper = [*launcher, "helper", *(f"--allow={uid}" for uid in uids)]
     keeper = subprocess.Popen(
         [*launcher, "keep", *options, "--", *helper],
@@ -116,9 +115,13 @@ def _started(session: Targets, python: Path, uids: tuple[int, ...], until: int |
         start_new_session=True,
     )
     assert keeper.stdout
-    said = keeper.stdout.readline().strip()
+    said = ""
+    try:
+        said = keeper.stdout.readline().strip()
+    finally:
+        if said != keep.READY:
+            keeper.terminate()
+            keeper.wait(_ENDS_WITHIN_S)
     if said != keep.READY:
-        keeper.terminate()
-        keeper.wait(_ENDS_WITHIN_S)
         raise SetupFailed("The helper did not start.", "Please report this.", said)
     return keeper
