@@ -6,6 +6,9 @@ says why it loads nothing. Runs as root: the standard library and msgspec only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
 from schedtui.backend.errors import BadMessage, NotPermitted, SchedtuiError
 from schedtui.backend.helper import jobs, protocol
 from schedtui.backend.helper.places import Places
@@ -22,6 +25,8 @@ class Proofs:
 
     def __init__(self, places: Places, server: Server) -> None:
         self._server = server
+        self._ended: WeakKeyDictionary[Session, int] = WeakKeyDictionary()
+        """How often each client has ended its proofs."""
         self._prover: Prover | SchedtuiError
         spawn = Spawn(cache=places.verify, prepared=places.prepared)
         try:
@@ -45,6 +50,7 @@ class Proofs:
         """Of the messages that need a proof, or make one; a load asks ``may_load``."""
         return {
             protocol.Prove: Handler(Lane.ASIDE, self._prove),
+            protocol.EndProofs: Handler(Lane.AT_ONCE, self._end),
             protocol.Tune: Handler(Lane.IN_ORDER, self._tune),
         }
 
@@ -71,9 +77,18 @@ class Proofs:
             generated=it.generated,
             asker=Asker(session.pid, session.uid),
             tell=lambda words: session.send(Reply(asked.id, progress=words)),
-            gone=lambda: session.gone,
+            gone=self._gone(session),
         )
         return Reply(asked.id, report=proven.report, token=proven.token)
+
+    def _end(self, session: Session, asked: Asked[protocol.EndProofs]) -> Reply:
+        self._ended[session] = self._ended.get(session, 0) + 1
+        return Reply(asked.id)
+
+    def _gone(self, session: Session) -> Callable[[], bool]:
+        """Whether the client has gone, or wants to wait no longer for what it asked before now."""
+        ended = self._ended.get(session, 0)
+        return lambda: session.gone or self._ended.get(session, 0) != ended
 
     def _tune(self, _session: Session, asked: Asked[protocol.Tune]) -> Reply:
         """Only to settings that were proven for the object that runs."""

@@ -88,6 +88,10 @@ class Prove(Struct, frozen=True, kw_only=True, tag="prove"):
     """Its bytes come as a sealed memory file with this message."""
 
 
+class EndProofs(Struct, frozen=True, tag="end-proofs"):
+    """What this client asked to be proven, and is not yet, it does not wait for any more."""
+
+
 class Renew(Struct, frozen=True, tag="renew"):
     """Whoever watches what was loaded under a lease is still there; from now on for ``lease_s``, when that is given."""
 
@@ -234,6 +238,7 @@ Body = (
     | Focus
     | Load
     | Prove
+    | EndProofs
     | Renew
     | Keep
     | Tune
