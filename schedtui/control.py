@@ -255,6 +255,17 @@ class Control:
                 self._watch_over(deployment)
         self._tell(news.DeploymentChanged(deployment))
 
+    def goal_of(self, digest: str) -> str:
+        """Whose mode what runs was started in; empty when that is not known."""
+        from schedtui.backend.resume import last_kept
+
+        kept = list(self._live.values())
+        if self._desk is not None:
+            with contextlib.suppress(SchedtuiError):  # the store cannot be read: it is told elsewhere
+                last = last_kept(self._desk.store, self._desk.info.kind)
+                kept += [last] if last else []
+        return next((each.goal for each in kept if each.digest == digest), "")
+
     def _watch_over(self, deployment: Deployment) -> None:
         from schedtui.backend.breaker import Breaker
 

@@ -15,7 +15,9 @@ from schedtui.backend.model import (
     Frame,
     MachineInfo,
     Metric,
+    OthersStatus,
     Panic,
+    PermanentChange,
     ProbeResult,
     Report,
     Scheduler,
@@ -166,6 +168,22 @@ class Examined(Message):
     """The doctor is done."""
 
     findings: list[Check]
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class OwnerSeen(Message):
+    """Who runs what on this computer is known anew."""
+
+    status: OthersStatus | None = None
+    error: SchedtuiError | None = None
+
+
+@dataclass
+class PermanentSeen(Message):
+    """What would be written for the next start of the computer, or was."""
+
+    change: PermanentChange | None = None
     error: SchedtuiError | None = None
 
 

@@ -8,11 +8,12 @@ measuring are the deployer's.
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from schedtui.backend.deploy import LEFT_BEHIND, compiled
+from schedtui.backend.deploy import LEFT_BEHIND, loadable
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library
-from schedtui.backend.model import Deployment, MachineInfo, MachineKind, Policy, digest_of
+from schedtui.backend.model import Deployment, Loadable, MachineInfo, MachineKind, Policy, digest_of
 from schedtui.backend.store import Store
 
 
@@ -21,7 +22,7 @@ class Kept(Struct, frozen=True, kw_only=True):
 
     deployment: Deployment
     policy: Policy
-    obj: bytes
+    obj: Loadable
     changed: str
     """Why it must be measured again, in a sentence; empty when it is exactly what was kept."""
 
@@ -37,7 +38,7 @@ def last_kept(store: Store, machine: MachineKind) -> Deployment | None:
 
 
 def find_kept(store: Store, library: Library, info: MachineInfo) -> Kept:
-    """Raises UnknownName when nothing was kept here, or when the library has it no more; what compiling raises."""
+    """Raises UnknownName when nothing was kept here, or when the library has it no more; what ``loadable`` raises."""
     deployment = last_kept(store, info.kind)
     if deployment is None:
         raise UnknownName(
@@ -49,7 +50,8 @@ def find_kept(store: Store, library: Library, info: MachineInfo) -> Kept:
         raise UnknownName(
             f"{deployment.policy} was kept, and the library does not have it any more.", "See schedtui library."
         )
-    obj = compiled(policy)
+    policy = replace(policy, goal=deployment.goal)
+    obj = loadable(policy, deployment.settings, info.kind)
     return Kept(deployment=deployment, policy=policy, obj=obj, changed=_what_changed(deployment, digest_of(obj), info))
 
 

@@ -67,6 +67,7 @@ class Dashboard(Live, Screen[None]):
         Binding("w", "app.workload", "Workload"),
         Binding("b", "app.probe", "Deep dive"),
         Binding("u", "app.undo", "Undo"),
+        Binding("o", "app.owner", "Who runs what"),
         Binding("exclamation_mark", "app.doctor", "Doctor"),
         Binding("question_mark", "app.help", "Help"),
         Binding("q", "app.quit", "Quit"),

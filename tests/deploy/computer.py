@@ -62,6 +62,8 @@ class Computer:
         self._loaded = False
         self.helper_died = False
         self.last_words = "It was unloaded"
+        self.refusal: SchedtuiError | None = None
+        """What a load is answered with; None: it is loaded."""
         self.proof: Report | SchedtuiError | None = None
         """What its own helper finds of whatever it is asked to prove; None: it asks for no proof."""
 
@@ -132,6 +134,8 @@ class Computer:
     ) -> Scheduler:
         with self._lock:
             self.calls.append("load")
+            if self.refusal is not None:
+                raise self.refusal
             if self._running.latched:
                 raise PanicLatched("Panic was pressed: nothing is loaded until you release it.")
             self._loaded, self.lease_s = True, lease_s

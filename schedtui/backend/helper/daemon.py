@@ -31,6 +31,9 @@ from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.handlers import Handling
 from schedtui.backend.helper.latch import Latch
 from schedtui.backend.helper.memory import hold_memory
+from schedtui.backend.helper.others import Others
+from schedtui.backend.helper.ownership import Ownership
+from schedtui.backend.helper.permanent import Permanent
 from schedtui.backend.helper.places import Places
 from schedtui.backend.helper.proofs import Proofs
 from schedtui.backend.helper.protocol import Body, HelperStatus, Reply
@@ -41,6 +44,7 @@ from schedtui.backend.probes.kernel_id import read_kernel_id
 from schedtui.backend.probes.sampler import Samplers
 from schedtui.backend.probes.scheduler import default_scheduler
 from schedtui.backend.probes.topology import read_memory_mib, read_topology
+from schedtui.paths import shipped
 
 LIMITS = Limits(
     message_bytes=256 << 10,
@@ -100,12 +104,16 @@ class Daemon:
             self._notes.append("The helper's memory could not be locked: under a bad scheduler it may have to wait.")
         become_realtime()
         threading.excepthook = _end_for_a_fault
+        others = Others(self._places.state, root=self._places.root)
         self._server = Server(
             _machine_info(),
             Samplers(_probe(self._places)),
             latch=Latch(self._places.latch),
+            stop_others=others.stop_restarters,
             watch_heartbeat=True,
         )
+        permanent = Permanent(self._places.state, root=self._places.root)
+        self._ownership = Ownership(self._server.control, others, permanent, shipped("library"))
         self._proofs = Proofs(self._places, self._server)
         if self._proofs.problem:
             self._notes.append(f"The helper loads nothing: {self._proofs.problem}")
@@ -131,6 +139,7 @@ class Daemon:
         return {
             **handling.common(),
             **self._proofs.handlers(),
+            **self._ownership.handlers(),
             protocol.Load: Handler(Lane.IN_ORDER, self._load),
             protocol.GetStatus: Handler(Lane.LOOK, self._status),
         }

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from schedtui.backend.errors import NotPermitted, SchedtuiError
-from schedtui.backend.model import Other, OtherName, TakenOver
+from schedtui.backend.model import Other, OtherName, Owner, TakenOver
 from schedtui.backend.probes.owner import command_of, program_of_loader
 from schedtui.backend.probes.scx_loader import MODES, Bus, Loader, run_tool
 
@@ -240,3 +240,11 @@ class Others:
                 f"What is taken over cannot be written down ({error.strerror}), so it was not done.",
                 f"Make room in {self._file.parent}.",
             ) from error
+
+
+def in_its_mode(owner: Owner, others: Sequence[Other]) -> Owner:
+    """The owner, in words that also say which mode scx_loader is in."""
+    mode = next((each.mode for each in others if each.name == "scx_loader"), "")
+    if owner.kind != "scx_loader" or not mode:
+        return owner
+    return msgspec.structs.replace(owner, words=f"scx_loader in {mode} mode")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.control import SchedulerControl
-from schedtui.backend.helper.others import Others
+from schedtui.backend.helper.others import Others, in_its_mode
 from schedtui.backend.helper.permanent import Permanent
 from schedtui.backend.helper.protocol import Body, Reply
 from schedtui.backend.helper.server import Asked, Handler, Lane
 from schedtui.backend.helper.session import Session
-from schedtui.backend.model import OthersStatus, Owner
+from schedtui.backend.model import OthersStatus
 from schedtui.backend.programs import arguments_of, read_entry
 
 _LOADER_MODES = {
@@ -50,12 +48,8 @@ class Ownership:
     def status(self, told: tuple[str, ...] = ()) -> OthersStatus:
         """As it is now."""
         others = self._others.look()
-        owner = self._control.owner()
-        loader = next((each for each in others if each.name == "scx_loader"), None)
-        if owner.kind == "scx_loader" and loader and loader.mode:
-            owner = replace(owner, words=f"scx_loader in {loader.mode} mode")
         return OthersStatus(
-            owner=owner,
+            owner=in_its_mode(self._control.owner(), others),
             others=others,
             taken=self._others.taken(),
             undoable=self._permanent.undoable(),
