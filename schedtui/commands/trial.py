@@ -180,13 +180,13 @@ class _Teller:
     def _decide(self) -> None:
         if not self._asked:
             self._asked = True
-            self._console.note(_measured(self._trial))
             if self._yes:
                 self._trial.answer(self._is_better())
             elif self._console.json or sys.stdin is None or not os.isatty(_STDIN):
                 self._console.note("Nobody is asked here, so it goes; --yes keeps what measured better.")
                 self._trial.answer(False)
             else:
+                self._console.note(_measured(self._trial))
                 self._console.note(f"Keep it? y or n; after {self._trial.left_s:.0f} s it goes by itself.")
         elif not self._yes and select.select([_STDIN], [], [], 0)[0]:
             line = os.read(_STDIN, 4096)
