@@ -117,6 +117,11 @@ class HelperClient:
             self._latched = False
         return reply
 
+    @property
+    def gone(self) -> bool:
+        """The connection has ended."""
+        return self._gone is not None
+
     def hello(self, timeout_s: float = 10) -> Reply:
         """Greet the helper, giving it the time of day; the answer holds its MachineInfo and the scheduler."""
         return self.call(protocol.Hello(protocol.VERSION, time.time_ns()), timeout_s)
