@@ -466,8 +466,10 @@ class SchedtuiApp(App[None]):
             self._toast(NO_MACHINE if control is None else BUSY, "Describe", "warning")
             return
         from schedtui.agent.bench import Request
+        from schedtui.agent.naming import named_in
 
-        asking = control.ask(Request(words=message.words))
+        named = named_in(message.words)
+        asking = control.ask(Request(words=message.words, folder=named.folder, command=named.command))
         self._tell_screens(lambda screen: screen.show_asking(asking))
 
     def on_asking_told(self, message: news.AskingTold) -> None:

@@ -52,8 +52,10 @@ Exit codes:
 @click.argument("words", nargs=-1, required=True)
 @machine_option
 @click.option("--yes", is_flag=True, help="Ask nothing: what is proven is tried, and kept when it is better.")
-@click.option("--folder", type=click.Path(path_type=Path), metavar="DIR", help="Your project, to look at.")
-@click.option("--command", metavar="COMMAND", help="A command that should end sooner.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), metavar="DIR", help="Your project, to look at. [default: the one in WORDS]"
+)
+@click.option("--command", metavar="COMMAND", help="A command that should end sooner. [default: the one in `backticks`]")
 @click.option("--load", "loads", multiple=True, metavar="KIND", help="A load to run in the lab. Repeatable.")
 @click.option(
     "--for", "seconds", type=Duration(), metavar="DURATION", help="In the lab: how long what is kept runs on."
@@ -87,14 +89,16 @@ def ask(
     sentence = _sound(words)
     from schedtui.agent.bench import Request
     from schedtui.agent.minds import chosen_mind
+    from schedtui.agent.naming import named_in
     from schedtui.backend.deploy import CANARY_S
     from schedtui.desk import let_go
 
     console = Console(as_json)
+    named = named_in(sentence)
     request = Request(
         words=sentence,
-        folder=folder,
-        command=_split(command),
+        folder=folder or named.folder,
+        command=_split(command) or named.command,
         loads=_known(loads),
         quick=quick,
         canary_s=_QUICK_CANARY_S if quick else CANARY_S,

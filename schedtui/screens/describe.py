@@ -61,6 +61,7 @@ _ABOUT_OFFLINE = (
     "No language model works here: the offline adviser goes by rules, history and what it measures. "
     "ctrl+o chooses a model instead."
 )
+_NAMING = "Name your project's folder (~/game), and it is looked at; a `command` in backticks is timed."
 LONGEST_WORDS = 300
 REDRAW_S = 0.25
 SURPRISE_S = 0.7
@@ -488,6 +489,7 @@ def _coloured(diff: str) -> Content:
 def _invitation(info: MachineInfo, mind: str, *, latched: bool) -> Content:
     lines = [Content("Say it as you would to a friend who knows computers. For example:")]
     lines += [Content.assemble("  ", (f"“{each}”", "$text-accent")) for each in EXAMPLES[:SHOWN_EXAMPLES]]
+    lines.append(Content.styled(_NAMING, MUTED))
     lines += [Content(""), Content.styled("What happens then", f"bold {MUTED}")]
     lines += [Content.assemble((f"{number}  ", "bold"), each) for number, each in enumerate(_STEPS, 1)]
     if not info.can_load:
