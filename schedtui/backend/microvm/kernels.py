@@ -378,14 +378,19 @@ def _keep(apt: Apt, package: str, release: str, folder: Path, stage: Callable[[s
     return Kernel(folder / release / "vmlinuz", release, "fetched from Debian")
 
 
+_KEPT = {"vmlinuz": "vmlinuz", "config-": "config", "evdev.ko": "evdev.ko.xz"}
+"""Files of a package by how their names begin, and what they are called beside the kernel. The driver is for whoever
+wants to press keys in a guest."""
+
+
 def _unpack(deb: Path, into: Path) -> None:
-    """The kernel, and its configuration if the package has it, out of a package."""
+    """The kernel, and of its configuration and the driver of input devices what the package has, out of a package."""
     process = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert process.stdout
     with process, tarfile.open(fileobj=process.stdout, mode="r|") as archive:
         for member in archive:
             name = member.name.rsplit("/", 1)[-1]
-            target = "vmlinuz" if name.startswith("vmlinuz") else "config" if name.startswith("config-") else ""
+            target = next((kept for begin, kept in _KEPT.items() if name.startswith(begin)), "")
             content = archive.extractfile(member) if target and member.isfile() else None
             if content:
                 with (into / target).open("wb") as kept:
