@@ -130,7 +130,8 @@ class SchedulerControl:
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
         self._unloads: queue.SimpleQueue[Running] = queue.SimpleQueue()
         self._panicked: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for work in (self._unload_for_panic, self._look_again):
+        self._restarters: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for work in (self._unload_for_panic, self._look_again, self._stop_restarters):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
     def scheduler(self) -> Scheduler:
@@ -319,6 +320,7 @@ class SchedulerControl:
         took_ms = (time.monotonic() - began) * 1000
         after = self.scheduler()
         problem = self.latch.keep()
+        self._restarters.put(self.panics)
         self._panicked.put(self.panics)
         if path == "nothing-to-do":
             self._say("info", f"PANIC: no sched_ext scheduler ran; {after.name} runs")
@@ -486,12 +488,10 @@ class SchedulerControl:
                 self._unloads.get().unload(at_once=True)
 
     def _look_again(self) -> None:
-        """After each panic: ends who would load a scheduler again, takes out what was, says what there is to see."""
+        """After each panic: takes out what was loaded again, and says what there is to see."""
         become_realtime()
         while True:
             this = self._panicked.get()
-            for told in self._stop_others():
-                self._say("info", f"PANIC: {told}")
             returned = 0
             limit = time.monotonic() + _LOOK_AGAIN_S
             while time.monotonic() < limit and self._is_last(this):
@@ -504,6 +504,14 @@ class SchedulerControl:
                 kind: EventKind = "bad" if now.sched_ext == "enabled" else "info"
                 times = f"; something loaded a scheduler again {returned} times" if returned else ""
                 self._say(kind, f"PANIC: {now.name} runs {_LOOK_AGAIN_S:.0f} s later{times}")
+
+    def _stop_restarters(self) -> None:
+        """After each panic: ends who would load a scheduler again. That takes seconds when systemd is slow."""
+        become_realtime()
+        while True:
+            self._restarters.get()
+            for told in self._stop_others():
+                self._say("info", f"PANIC: {told}")
 
     def _is_last(self, panic: int) -> bool:
         """Neither released nor followed by another."""

@@ -29,6 +29,7 @@ from schedtui.backend.errors import BadFile, BadMessage, NotPermitted, SchedtuiE
 from schedtui.backend.helper import jobs, protocol, rights
 from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.handlers import Handling
+from schedtui.backend.helper.hotkey import COMBINATION, HotKey
 from schedtui.backend.helper.latch import Latch
 from schedtui.backend.helper.memory import hold_memory
 from schedtui.backend.helper.others import Others
@@ -112,6 +113,8 @@ class Daemon:
             stop_others=others.stop_restarters,
             watch_heartbeat=True,
         )
+        control = self._server.control
+        self._hot_key = HotKey(lambda: control.panic(f"{COMBINATION} was pressed"), self._places.hot_key)
         permanent = Permanent(self._places.state, root=self._places.root)
         self._ownership = Ownership(self._server.control, others, permanent, shipped("library"))
         self._proofs = Proofs(self._places, self._server)
@@ -142,6 +145,7 @@ class Daemon:
             **self._ownership.handlers(),
             protocol.Load: Handler(Lane.IN_ORDER, self._load),
             protocol.GetStatus: Handler(Lane.LOOK, self._status),
+            protocol.SetHotKey: Handler(Lane.IN_ORDER, self._set_hot_key),
         }
 
     def _load(self, session: Session, asked: Asked[protocol.Load]) -> Reply:
@@ -155,7 +159,15 @@ class Daemon:
         loaded = self._server.control.load(it.name, obj, it.settings, asked.panics, it.lease_s, session)
         return Reply(asked.id, scheduler=loaded)
 
+    def _set_hot_key(self, _session: Session, asked: Asked[protocol.SetHotKey]) -> Reply:
+        try:
+            self._hot_key.turn(on=asked.body.on)
+        except OSError as error:
+            raise BadFile(f"{self._places.hot_key} cannot be written: {error.strerror}.", _SETUP) from error
+        return Reply(asked.id)
+
     def _status(self, _session: Session, asked: Asked[protocol.GetStatus]) -> Reply:
+        latched = self._server.control.latch.now
         status = HelperStatus(
             version=protocol.VERSION,
             program=schedtui.__version__,
@@ -163,7 +175,10 @@ class Daemon:
             since=self._began,
             allowed=tuple(sorted(self._allowed)),
             sessions=len(self._server.sessions),
-            latched=self._server.control.scheduler().latched,
+            latched=latched is not None,
+            why_latched=latched.why if latched else "",
+            hot_key=self._hot_key.on,
+            keyboards=self._hot_key.keyboards,
             rights=rights.held(),
             notes=tuple(self._notes),
             tokens=self._proofs.kept(),

@@ -130,7 +130,7 @@ class HotKey:
     ``setting`` is the file whose presence means on; only root can write it.
     """
 
-    def __init__(self, panic: Callable[[], None], setting: Path, folder: Path = DEVICES) -> None:
+    def __init__(self, panic: Callable[[], object], setting: Path, folder: Path = DEVICES) -> None:
         self._panic = panic
         self._setting = setting
         self._folder = folder

@@ -120,6 +120,12 @@ class Unlatch(Struct, frozen=True, tag="unlatch"):
     """Allow loads again after a panic."""
 
 
+class SetHotKey(Struct, frozen=True, tag="hot-key"):
+    """Listen for the combination on every keyboard of this computer, or do not, also after a restart."""
+
+    on: bool
+
+
 class StartWorkload(Struct, frozen=True, tag="start-workload"):
     """Start one of ``workloads.KINDS``."""
 
@@ -245,6 +251,7 @@ Body = (
     | Unload
     | DoPanic
     | Unlatch
+    | SetHotKey
     | StartWorkload
     | StopWorkloads
     | Run
@@ -294,6 +301,12 @@ class HelperStatus(Struct, frozen=True, kw_only=True):
     sessions: int = 0
     """Clients now."""
     latched: bool = False
+    why_latched: str = ""
+    """What was done, in a few words; empty while loads are allowed."""
+    hot_key: bool = False
+    """Whether the combination is listened for."""
+    keyboards: int = 0
+    """On how many."""
     rights: tuple[str, ...] = ()
     """The capabilities that it kept."""
     notes: tuple[str, ...] = ()
