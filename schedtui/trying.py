@@ -147,6 +147,7 @@ class Trial:
             kernel=desk.kernel,
             progress=progress,
             kind=desk.info.kind,
+            machine=desk.machine,
         )
         self.report = proof.report
         self._check()

@@ -52,6 +52,7 @@ def prove(bench: Bench) -> Report:
                 quick=bench.request.quick,
                 progress=progress,
                 kind=bench.info.kind,
+                machine=bench.machine,
             )
 
     proven = proven_now()

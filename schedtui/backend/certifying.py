@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from schedtui.backend.errors import HelperGone, NotProven, SchedtuiError
+from schedtui.backend.errors import HelperGone, SchedtuiError
 from schedtui.backend.helper import jobs
 from schedtui.backend.helper.client import HelperClient
 from schedtui.backend.helper.protocol import EndProofs, Prove, ProveProgram
@@ -110,10 +110,3 @@ def prove_on_host(
     report = replace(found, stages=(*own, *found.stages), verdict=verdict)
     reports.save(report)
     return report, b"" if verdict == "fail" else obj
-
-
-def refusal(report: Report) -> NotProven:
-    """Why what failed is not loaded."""
-    found = [each for each in report.findings if each.severity == "error"]
-    why = f" {found[0].meaning}" if found else ""
-    return NotProven(f"{report.name} did not pass the verification.{why}", found[0].remedy if found else "")

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from schedtui.backend.alive import lives, this_process
 from schedtui.backend.bpf.compiler import compile_bpf
-from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, SchedtuiError, UnknownName
+from schedtui.backend.errors import BadTunable, LeaseEnded, NotPermitted, NotProven, SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.library.starting import in_mode, program_of, why_not
 from schedtui.backend.machine import Machine, Progress
@@ -108,7 +108,8 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     When it runs already and only live tunables differ, they are changed and nothing is loaded.
 
     ``progress`` gets stages and the seconds since the call. Raises NotPermitted where nothing can be loaded,
-    and whatever the compiler (MissingTool, CompileFailed) and the machine (LoadRejected, PanicLatched, …) raise.
+    NotProven where a host's own verification did not pass it, and whatever the compiler (MissingTool, CompileFailed)
+    and the machine (LoadRejected, PanicLatched, …) raise.
     """
     began = time.monotonic()
 
@@ -124,12 +125,24 @@ def apply(machine: Machine, proposal: Proposal, progress: Progress) -> Scheduler
     policy = proposal.policy
     stage(f"{'Looking at' if policy.binary else 'Compiling'} {policy.name}")
     obj = loadable(policy, proposal.settings, info.kind)
-    change = _live_change(machine.scheduler(), policy, obj, proposal.settings)
+    running = machine.scheduler()
+    change = _live_change(running, policy, obj, proposal.settings)
+    settings = {**running.settings, **change} if change else proposal.settings
+    generated = policy.origin != "built-in"
+    own = machine.certify(policy.name, obj, settings, lambda words, _seconds: stage(words), generated=generated)
+    if own is not None and own.verdict == "fail":
+        raise _not_passed(own)
     if change:
         stage(f"Changing {', '.join(change)} of {policy.name} while it runs")
         return machine.tune(change)
     stage(f"{'Starting' if policy.binary else 'Loading'} {policy.name} on Linux {info.kernel}")
     return machine.load(policy.name, obj, proposal.settings)
+
+
+def _not_passed(report: Report) -> NotProven:
+    found = [each for each in report.findings if each.severity == "error"]
+    why = f" {found[0].meaning}" if found else ""
+    return NotProven(f"{report.name} did not pass the verification.{why}", found[0].remedy if found else "")
 
 
 def loadable(policy: Policy, settings: dict[str, Setting], kind: MachineKind = "lab") -> Loadable:
@@ -271,7 +284,9 @@ class Deployer:
 
         Raises NotPermitted for a failed or a foreign report.
         """
-        if problem := self._foreign(deployment, report, obj):
+        own = self._certified(deployment, report, obj)
+        report = own or report
+        if problem := self._foreign(deployment, report, obj, by_the_machine=own is not None):
             raise NotPermitted(f"{deployment.policy} is not tried: {problem}.", "Verify it again.")
         with_warnings = " with warnings" if report.verdict == "warn" else ""
         moved = self._move(
@@ -428,7 +443,14 @@ class Deployer:
         """Whether something is being measured, or waits for a decision."""
         return bool(self._trying or self._held)
 
-    def _foreign(self, deployment: Deployment, report: Report, obj: Loadable) -> str:
+    def _certified(self, deployment: Deployment, report: Report, obj: Loadable) -> Report | None:
+        """The machine's own report where it loads nothing without, so that a canary need not wait for it."""
+        if report.verdict == "fail" or digest_of(obj) != report.digest:
+            return None
+        settings = dict(deployment.settings)
+        return self.machine.certify(deployment.policy, obj, settings, lambda _text, _seconds: None, quick=report.quick)
+
+    def _foreign(self, deployment: Deployment, report: Report, obj: Loadable, *, by_the_machine: bool) -> str:
         """What speaks against a report; empty when it is of exactly this, passed, and for this kernel."""
         from schedtui.backend.verifier.reports import rules_version
 
@@ -439,7 +461,7 @@ class Deployer:
             return "the report is about another object"
         if report.settings != deployment.settings:
             return "the report is about other settings"
-        if report.rules != rules_version():
+        if not by_the_machine and report.rules != rules_version():  # whose rules are those of its own copy
             return "the report was made by another version of the verifier"
         if report.kernel is None:
             return "it did not run on a real kernel"

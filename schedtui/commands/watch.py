@@ -143,6 +143,8 @@ def _measured(desk: Desk, kept: Kept, why: str, console: Console) -> Deployment:
             kernel_id=desk.info.kernel_id,
             kernel=desk.kernel,
             progress=console.progress,
+            kind=desk.info.kind,
+            machine=desk.machine,
         )
         if proof.report.verdict == "fail":
             return desk.deployer.revert(deployment, f"{why} The verifier did not pass it.")

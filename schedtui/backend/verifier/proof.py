@@ -5,6 +5,7 @@ Judging is verify.py's, keeping reports is reports.py's. What a proof is good fo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from msgspec.structs import replace
 
 from schedtui.backend.deploy import loadable
 from schedtui.backend.errors import BadFile, CompileFailed
-from schedtui.backend.machine import Progress
+from schedtui.backend.library.starting import program_of
+from schedtui.backend.machine import Machine, Progress
 from schedtui.backend.model import KernelId, Loadable, MachineKind, Policy, Report, Setting, digest_of, worst
 from schedtui.backend.verifier import reports
 from schedtui.backend.verifier.verify import static_stages, verify_policy
@@ -38,12 +40,22 @@ def prove(
     quick: bool = False,
     progress: Progress,
     kind: MachineKind = "lab",
+    machine: Machine | None = None,
 ) -> Proof:
     """Judge the policy with these settings, on the lab's ``kernel`` (None: its own choice), for a machine of a kind.
 
-    A report that is known for the machine's kernel (``kernel_id``) is found at once, and needs no guest. Raises what
-    ``verify`` raises, what ``progress`` raises, and BadFile when the source changed meanwhile.
+    A host's ``machine``, which loads nothing but what it proved itself, does so instead. A report that is known for the
+    machine's kernel (``kernel_id``) is found at once, and needs no guest. Raises what ``verify`` and
+    ``Machine.certify`` raise, what ``progress`` raises, and BadFile when the source changed meanwhile.
     """
+    if machine is not None and kind == "host":
+        from schedtui.backend.certifying import prove_on_host
+
+        began = time.time()
+        program = program_of(policy, dict(settings), kind) if policy.binary else None
+        own = prove_on_host(machine, policy, settings, program=program, quick=quick, progress=progress)
+        if own is not None:
+            return Proof(report=own[0], obj=own[1], known=own[0].made_at < began)
     known = _known(policy, settings, kernel_id, quick, progress, kind)
     if known is None:
         (report,) = verify_policy(policy, dict(settings), kernels=(kernel,), quick=quick, progress=progress, kind=kind)
