@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import hashlib
 import os
-import platform
 import resource
 import signal
 import socket
@@ -101,7 +100,7 @@ class Daemon:
         os.umask(0o077)
         listener = _passed_socket() or self._bound_socket()
         self._notes += rights.give_up()
-        if not hold_memory():
+        if not hold_memory(lean=True):
             self._notes.append("The helper's memory could not be locked: under a bad scheduler it may have to wait.")
         become_realtime()
         threading.excepthook = _end_for_a_fault
@@ -311,7 +310,7 @@ def _probe(places: Places) -> bytes | None:
 
 def _machine_info() -> MachineInfo:
     sched_ext = Path("/sys/kernel/sched_ext").is_dir()
-    release = platform.release()
+    release = os.uname().release
     return MachineInfo(
         kind="host",
         name=os.uname().nodename,

@@ -12,18 +12,23 @@ import threading
 
 _PR_SET_THP_DISABLE = 41
 _M_ARENA_MAX = -8
-_MCL_CURRENT_AND_FUTURE = 3
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _STACK_BYTES = 512 << 10
+_LEAN_STACK_BYTES = 192 << 10
 
 
-def hold_memory() -> bool:
+def hold_memory(*, lean: bool = False) -> bool:
     """Lock all pages of this process, now and later, and keep the huge-page daemon away from it.
 
-    Call it before threads are made: their stacks are made small, because they are locked too. Returns whether the
-    kernel allowed the lock; without it everything still works, but may have to wait.
+    ``lean``: of the libraries' pages only those that were used so far, and each other one from its first use on, which
+    on kernels with sched_ext takes no lock that others hold (they lock each mapping by itself). Call it before threads
+    are made: their stacks are made small, because they are locked too. Returns whether the kernel allowed the lock;
+    without it everything still works, but may have to wait.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    threading.stack_size(_STACK_BYTES)
+    threading.stack_size(_LEAN_STACK_BYTES if lean else _STACK_BYTES)
     libc.mallopt(_M_ARENA_MAX, 1)
     libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    return bool(libc.mlockall(_MCL_CURRENT_AND_FUTURE) == 0)
+    if lean:
+        return bool(libc.mlockall(_MCL_CURRENT | _MCL_ONFAULT) == 0 and libc.mlockall(_MCL_FUTURE) == 0)
+    return bool(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0)

@@ -17,11 +17,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from schedtui.backend.errors import BadMessage, SchedtuiError
 from schedtui.backend.helper import heartbeat, protocol
@@ -58,8 +58,7 @@ class Lane(Enum):
     """Takes long; a few at once, others are refused."""
 
 
-@dataclass(frozen=True)
-class Asked(Generic[BodyT]):
+class Asked(Struct, Generic[BodyT], frozen=True):
     """One request, as its handler gets it."""
 
     id: int
@@ -73,8 +72,7 @@ class Asked(Generic[BodyT]):
 Answer = Callable[[Session, Asked[Any]], Reply]
 
 
-@dataclass(frozen=True)
-class Handler:
+class Handler(Struct, frozen=True):
     """What a message does, and in which thread."""
 
     lane: Lane
