@@ -15,7 +15,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from schedtui.backend.errors import HelperGone, SchedtuiError
+from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.errors import HelperGone, MissingTool, SchedtuiError
 from schedtui.backend.helper import jobs
 from schedtui.backend.helper.client import HelperClient
 from schedtui.backend.helper.protocol import EndProofs, Prove, ProveProgram
@@ -95,10 +96,11 @@ def prove_on_host(
     own: tuple[Stage, ...] = ()
     obj: Loadable | None = program
     if program is None:
-        source = Path(policy.source)
-        stages, obj = static_stages(source, policy, progress)
-        if obj is None or stages[-1].verdict == "fail":
-            (failed,) = verify(source, settings=dict(settings), quick=quick, progress=progress, policy=policy)
+        stages, obj = _looked_at(policy, progress)
+        if obj is None or worst(each.verdict for each in stages) == "fail":
+            (failed,) = verify(
+                Path(policy.source), settings=dict(settings), quick=quick, progress=progress, policy=policy
+            )
             return failed, b""
         own = tuple(each for each in stages if each.name == "source")
     assert obj is not None
@@ -110,3 +112,13 @@ def prove_on_host(
     report = replace(found, stages=(*own, *found.stages), verdict=verdict)
     reports.save(report)
     return report, b"" if verdict == "fail" else obj
+
+
+def _looked_at(policy: Policy, progress: Progress) -> tuple[tuple[Stage, ...], bytes | None]:
+    """What can be said of a source without running it. One that ships needs no look where the compiler has gone."""
+    try:
+        return static_stages(Path(policy.source), policy, progress)
+    except MissingTool:
+        if policy.origin != "built-in":
+            raise
+        return (), compile_bpf(Path(policy.source))
