@@ -53,9 +53,14 @@ Exit codes:
 @machine_option
 @click.option("--yes", is_flag=True, help="Ask nothing: what is proven is tried, and kept when it is better.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), metavar="DIR", help="Your project, to look at. [default: the one in WORDS]"
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Your project, to look at. [default: the one in WORDS]",
 )
-@click.option("--command", metavar="COMMAND", help="A command that should end sooner. [default: the one in `backticks`]")
+@click.option(
+    "--command", metavar="COMMAND", help="A command that should end sooner. [default: the one in `backticks`]"
+)
 @click.option("--load", "loads", multiple=True, metavar="KIND", help="A load to run in the lab. Repeatable.")
 @click.option(
     "--for", "seconds", type=Duration(), metavar="DURATION", help="In the lab: how long what is kept runs on."
