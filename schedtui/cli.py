@@ -25,6 +25,7 @@ from schedtui.commands.library import library
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
 from schedtui.commands.owner import owner, permanent
+from schedtui.commands.panic import hotkey, panic
 from schedtui.commands.probe import probe
 from schedtui.commands.setup import setup
 from schedtui.commands.trial import try_
@@ -143,47 +144,6 @@ def apply(
     proposal = _proposal(name, settings, spec)
     with opened(spec, console, kernel=kernel, cpus=cpus) as it:
         context.exit(apply_and_hold(it, proposal, seconds, console))
-
-
-@cli.command()
-@machine_option
-@lab_options
-@json_option
-@click.pass_context
-def panic(context: click.Context, machine: str | None, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
-    """At once: the kernel's own scheduler. Says which one runs afterwards, read back from the kernel."""
-    console = Console(as_json)
-    with opened(_spec(context, machine, kernel, cpus), console, kernel=kernel, cpus=cpus) as it:
-        info, done = it.open(console.progress), it.panic()
-    after = done.scheduler
-    data = {
-        "machine": info.kind,
-        "kernel": info.kernel,
-        "before": done.before,
-        "path": done.path,
-        "took_ms": round(done.took_ms, 1),
-        "scheduler": after.name,
-        "sched_ext": state_of(after),
-        "latched": after.latched,
-    }
-    was = f", {done.before} before" if done.before and done.before != after.name else ""
-    words = f"{after.name} runs (read back from the kernel after {done.took_ms:.0f} ms{was})."
-    if info.kind == "replay":
-        words = "This is a recording: nothing runs in it, and nothing was changed."
-    console.result(data, words)
-    if info.kind != "replay":
-        _record_panic(info.kind, after.name, done.before, console)
-    if state_of(after) == "enabled":
-        context.exit(NOT_DONE)
-
-
-def _record_panic(machine: str, runs: str, before: str, console: Console) -> None:
-    """Only now, when it is done and told: no full disk or busy file may stand in a panic's way."""
-    from schedtui.backend.audit import Audit
-
-    problem = Audit().append("person", "panic", {"machine": machine, "before": before, "runs": runs})
-    if problem:
-        console.note(f"{problem.message} {problem.remedy}")
 
 
 @cli.command()
@@ -399,6 +359,8 @@ cli.add_command(history)
 cli.add_command(audit)
 cli.add_command(trust)
 cli.add_command(model)
+cli.add_command(panic)
+cli.add_command(hotkey)
 cli.add_command(probe)
 cli.add_command(try_)
 
