@@ -44,7 +44,7 @@ MEMORY_MIB = 768
 _MAX_CPUS = 256
 _PANIC_PATIENCE_S = 3.0
 _READ_BACK_S = 12.0
-_START_LIMIT_S = 90.0
+_START_LIMIT_S = 150.0
 """For a program to become the scheduler: longer than its helper waits."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schedtui.backend.errors import NotPermitted, SchedtuiError, UnknownName
+from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.model import worst
 from schedtui.commands.options import json_option, set_option
 from schedtui.console import NOT_DONE, Console
@@ -54,19 +54,16 @@ def verify(
     Needs no root and touches nothing of this computer: the kernel runs in the lab.
     """
     from schedtui.backend.verifier.verify import verify as judge
+    from schedtui.backend.verifier.verify import verify_policy
 
     console = Console(as_json)
     try:
         path, policy = _chosen(what)
-        reports = judge(
-            path,
-            kernels=_images(kernels, console),
-            settings=_values(policy, dict(settings)),
-            quick=quick,
-            progress=console.progress,
-            policy=policy,
-            again=again,
-        )
+        images, values = _images(kernels, console), _values(policy, dict(settings))
+        if policy is not None:
+            reports = verify_policy(policy, values, kernels=images, quick=quick, progress=console.progress, again=again)
+        else:
+            reports = judge(path, kernels=images, settings=values, quick=quick, progress=console.progress, again=again)
     except SchedtuiError as error:
         console.failure(error)
         context.exit(NOT_JUDGED)
@@ -105,11 +102,6 @@ def _chosen(what: str) -> tuple[Path, Policy | None]:
         )
         return path, entry
     policy = library.policy(what)
-    if not policy.source:
-        raise NotPermitted(
-            f"{policy.title} is a program of its own, and not a policy that schedtui loads: it cannot be verified.",
-            "Choose a policy with a source: schedtui library list",
-        )
     return Path(policy.source), policy
 
 

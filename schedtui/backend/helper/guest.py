@@ -21,6 +21,7 @@ from schedtui.backend.helper.control import become_realtime
 from schedtui.backend.helper.handlers import Handling
 from schedtui.backend.helper.latch import Latch
 from schedtui.backend.helper.memory import hold_memory
+from schedtui.backend.helper.program import end_left_behind
 from schedtui.backend.helper.server import Server
 from schedtui.backend.helper.session import Limits, PortChannel
 from schedtui.backend.model import MachineInfo
@@ -87,7 +88,9 @@ def _serve(*, successor: bool) -> None:
         kernel_id=read_kernel_id(),
     )
     samplers = _ready_samplers()
-    if not successor:
+    if successor:
+        end_left_behind()
+    else:
         boot.tell_wrong_clock()
     handling = Handling()
     server = Server(info, samplers, handling.lab(), workloads=workloads, set_clock=_set_clock, latch=Latch(LATCH))

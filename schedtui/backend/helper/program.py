@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -26,8 +27,8 @@ from schedtui.backend.bpf import kernel_says
 from schedtui.backend.errors import BadFile, BadTunable, Interrupted, KernelUnsuitable, LoadRejected, SchedtuiError
 from schedtui.backend.model import ExitInfo, Setting
 
-START_LIMIT_S = 60.0
-"""Until the kernel reports it. Some seconds where programs are emulated; well under one elsewhere."""
+START_LIMIT_S = 120.0
+"""Until the kernel reports it. A second on a computer; up to a minute where it is emulated, and others compute."""
 _PATIENCE_S = 5.0
 """A program may be without the kernel for so long: it starts itself anew when CPUs come or go, or ends by itself."""
 _INTERRUPT_S, _TERMINATE_S, _SETTLE_S = 4.0, 2.0, 10.0
@@ -35,6 +36,9 @@ _POLL_S = 0.01
 _OUTPUT_BYTES = 64 << 10
 _PIPE_BYTES = 1 << 20
 _TAIL_LINES = 40
+_NICE = -15
+"""It comes up, and does its own part of scheduling, beside whatever computes."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _GROUP = "schedtui-program"
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
@@ -267,7 +271,8 @@ class _Process:
 
     def output(self) -> str:
         self.drain()
-        return b"".join(self._kept)[-_OUTPUT_BYTES:].decode(errors="replace")
+        kept = b"".join(self._kept)[-_OUTPUT_BYTES:].decode(errors="replace")
+        return _COLOURS.sub("", kept)
 
     def wait_until(self, condition: Callable[[], bool], limit_s: float) -> bool:
         limit = time.monotonic() + limit_s
@@ -320,6 +325,8 @@ def _preparation(descriptor: int, joins: int) -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if joins >= 0:
             os.write(joins, b"0")
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         os.set_inheritable(descriptor, False)
 
     return prepare
