@@ -679,6 +679,12 @@ class SchedtuiApp(App[None]):
 
         self._open(DoctorScreen())
 
+    def action_panic_settings(self) -> None:
+        """The latch, and the hot key."""
+        from schedtui.screens.panic import PanicScreen
+
+        self._open(PanicScreen())
+
     def action_owner(self) -> None:
         """Open who runs what on this computer."""
         from schedtui.screens.owner import OwnerScreen
@@ -749,6 +755,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("Deep dive", "Every switch of whoever waits most, as a histogram (b)", self.action_probe)
         yield SystemCommand("Model", "Choose who answers what you describe, and test it", self.action_model)
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
+        yield SystemCommand("Panic settings", "The latch, and a hot key that always works", self.action_panic_settings)
         yield SystemCommand("Who runs what", "scx.service, scx_loader, a shell; take over (o)", self.action_owner)
         yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)
         for name in sorted(self.available_themes):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from schedtui.agent.engine import Story
     from schedtui.agent.events import AnyEvent
     from schedtui.asking import Asking
+    from schedtui.backend.helper.protocol import HelperStatus
     from schedtui.trying import Trial
 
 
@@ -93,6 +94,14 @@ class AuditFailed(Message):
     """A panic is done, but could not be written to the log."""
 
     error: SchedtuiError
+
+
+@dataclass
+class PanicSettingsSeen(Message):
+    """The latch and the hot key, as the helper keeps them; or why that is not known."""
+
+    status: HelperStatus | None = None
+    error: SchedtuiError | None = None
 
 
 @dataclass

@@ -35,6 +35,13 @@ def release() -> HelperStatus:
         return _status(client)
 
 
+def told_latch(status: HelperStatus) -> str:
+    """The latch, in a sentence."""
+    if not status.latched:
+        return "No panic holds: schedulers may be loaded."
+    return f"{status.why_latched}: nothing is loaded until you release it (schedtui panic --release)."
+
+
 def told_hot_key(status: HelperStatus) -> str:
     """The hot key, in a sentence."""
     if not status.hot_key:
