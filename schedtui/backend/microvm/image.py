@@ -49,6 +49,13 @@ _SKIPPED_FOLDERS = frozenset(
         "venv",
     }
 )
+_OF_A_HOST = frozenset(
+    {
+        *("confined", "daemon", "jobs", "others", "ownership", "permanent", "places", "polkit", "program_trust"),
+        *("programs", "proofs", "proving", "rights", "tokens"),
+    }
+)
+"""Modules of the helper that a guest has no use for: a change of them makes no snapshot anew."""
 _FOLDERS = ("bin", "dev", "proc", "root", "run", "sys", "tmp", "usr/bin")
 
 _INIT = f"""#!{PYTHON} -ISu
@@ -197,7 +204,7 @@ def _our_modules(package: Path) -> Iterator[Path]:
     for name in ("__init__", "errors", "histogram", "model", "workloads"):
         yield backend / f"{name}.py"
     for folder in ("bpf", "helper", "probes"):
-        yield from sorted((backend / folder).glob("[!.]*.py"))
+        yield from (each for each in sorted((backend / folder).glob("[!.]*.py")) if each.stem not in _OF_A_HOST)
 
 
 def _is_elf_name(path: Path) -> bool:
