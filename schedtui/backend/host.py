@@ -52,6 +52,8 @@ PANIC_TIMEOUT_S = 5.0
 PANIC_PATIENCE_S = 3.0
 """For the helper's answer to a panic, before the kernel itself is asked."""
 LOAD_LIMIT_S = 90.0
+START_LIMIT_S = 150.0
+"""For a program to become the scheduler: longer than the helper waits."""
 PROBE_LIMIT_S = 120.0
 _SHORTEST_S, _LONGEST_S = 0.1, 60.0
 """Between the helper's frames."""
@@ -173,7 +175,7 @@ class HostMachine:
             wanted = protocol.LoadProgram(
                 name=name, goal=obj.goal, settings=settings, digest=obj.digest, lease_s=lease_s
             )
-            return _scheduler_of(self._ask(wanted, LOAD_LIMIT_S))
+            return _scheduler_of(self._ask(wanted, START_LIMIT_S))
         from schedtui.backend.helper import jobs
 
         client = self._helper()

@@ -281,7 +281,7 @@ class LabMachine:
 
             path = Path(program.path)
             content = read_program(path, program.sha256)
-            place = self._carried[program.sha256] = carry_program(self.guest, path, content)
+            place = self._carried[program.sha256] = carry_program(self.guest, program.name, content)
         body = protocol.StartProgram(
             name=program.name,
             path=place,

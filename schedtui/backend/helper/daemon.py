@@ -35,6 +35,7 @@ from schedtui.backend.helper.others import Others
 from schedtui.backend.helper.ownership import Ownership
 from schedtui.backend.helper.permanent import Permanent
 from schedtui.backend.helper.places import Places
+from schedtui.backend.helper.programs import Programs
 from schedtui.backend.helper.proofs import Proofs
 from schedtui.backend.helper.protocol import Body, HelperStatus, Reply
 from schedtui.backend.helper.server import Asked, Handler, Lane, Server
@@ -117,6 +118,7 @@ class Daemon:
         permanent = Permanent(self._places.state, root=self._places.root)
         self._ownership = Ownership(self._server.control, others, permanent, shipped("library"))
         self._proofs = Proofs(self._places, self._server)
+        self._programs = Programs(shipped("library"), self._proofs, self._server)
         if self._proofs.problem:
             self._notes.append(f"The helper loads nothing: {self._proofs.problem}")
         self._server.answer_by(self._handlers())
@@ -142,6 +144,7 @@ class Daemon:
             **handling.common(),
             **self._proofs.handlers(),
             **self._ownership.handlers(),
+            **self._programs.handlers(),
             protocol.Load: Handler(Lane.IN_ORDER, self._load),
             protocol.GetStatus: Handler(Lane.LOOK, self._status),
             protocol.SetHotKey: Handler(Lane.IN_ORDER, self._set_hot_key),

@@ -77,7 +77,7 @@ class Proofs:
             generated=it.generated,
             asker=Asker(session.pid, session.uid),
             tell=lambda words: session.send(Reply(asked.id, progress=words)),
-            gone=self._gone(session),
+            gone=self.gone(session),
         )
         return Reply(asked.id, report=proven.report, token=proven.token)
 
@@ -85,7 +85,7 @@ class Proofs:
         self._ended[session] = self._ended.get(session, 0) + 1
         return Reply(asked.id)
 
-    def _gone(self, session: Session) -> Callable[[], bool]:
+    def gone(self, session: Session) -> Callable[[], bool]:
         """Whether the client has gone, or wants to wait no longer for what it asked before now."""
         ended = self._ended.get(session, 0)
         return lambda: session.gone or self._ended.get(session, 0) != ended

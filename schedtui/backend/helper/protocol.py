@@ -176,6 +176,8 @@ class LoadProgram(Struct, frozen=True, kw_only=True, tag="load-program"):
     digest: str = ""
     """What the client has seen it proven as; another is not started."""
     lease_s: float | None = None
+    token: str = ""
+    """The helper's own word that it was proven, when the client holds it; see ``tokens``."""
 
 
 class ProveProgram(Struct, frozen=True, kw_only=True, tag="prove-program"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path, PurePosixPath
 
 from schedtui.backend.errors import BadFile, LabFailed
@@ -14,6 +15,7 @@ from schedtui.backend.helper import protocol
 from schedtui.backend.microvm.guest import Guest
 from schedtui.backend.microvm.image import needed_libraries
 from schedtui.backend.microvm.kernels import configuration_beside
+from schedtui.paths import cache_dir
 
 FOLDER = PurePosixPath("/tmp/carried")
 """In the guest."""
@@ -36,14 +38,24 @@ def read_program(path: Path, sha256: str) -> bytes:
     return content
 
 
-def carry_program(guest: Guest, path: Path, content: bytes) -> str:
+def carry_program(guest: Guest, name: str, content: bytes) -> str:
     """Where the program is in the guest then, ready to be started. Raises LabFailed, HelperGone, MissingTool."""
     _tell_configuration(guest)
-    for library in _lacking(guest, needed_libraries([path])):
+    for library in _lacking(guest, _needed_by(content)):
         _put(guest, str(library), library.read_bytes(), executable=True)
-    place = str(FOLDER / f"{hashlib.sha256(content).hexdigest()[:16]}-{path.name}")
+    place = str(FOLDER / f"{hashlib.sha256(content).hexdigest()[:16]}-{name}")
     _put(guest, place, content, executable=True)
     return place
+
+
+def _needed_by(content: bytes) -> list[Path]:
+    """Asked of a copy: what the program came as may be a descriptor, or change meanwhile."""
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".program-") as copy:
+        copy.write(content)
+        copy.flush()
+        return needed_libraries([Path(copy.name)])
 
 
 def _tell_configuration(guest: Guest) -> None:
