@@ -444,6 +444,10 @@ class SchedtuiApp(App[None]):
         when = time.strftime("%d %b %H:%M", time.localtime(deployment.created))
         self.note("warning", f"Left from {when}: {deployment.policy} was undone. {deployment.reason}")
 
+    def on_kept_was_updated(self, message: news.KeptWasUpdated) -> None:
+        """An update changed what a person had kept: that is how games began to freeze."""
+        self.note("warning", f"{message.text} Press p to try it.")
+
     def on_control_failed(self, message: news.ControlFailed) -> None:
         """The history cannot be used: whatever needs it will say so again."""
         self.note("warning", f"{message.error.message} {message.error.remedy}".rstrip(), message.error.details)

@@ -197,12 +197,30 @@ class Control:
 
     def _recover(self) -> None:
         try:
-            for each in self._ready().deployer.recover():
+            from schedtui.backend.resume import last_kept
+
+            desk = self._ready()
+            kept = last_kept(desk.store, desk.info.kind) if desk.info.kind == "host" else None
+            for each in desk.deployer.recover():
                 self._tell(news.DeploymentRecovered(each))
+            if kept is not None:
+                self._take_up(desk, kept)
         except SchedtuiError as error:
             self._tell(news.ControlFailed(error))
         except Exception as error:  # noqa: BLE001  a fault of ours in a thread must reach the user too
             self._tell(news.ControlFailed(unexpected(error)))
+
+    def _take_up(self, desk: Desk, kept: Deployment) -> None:
+        """What an earlier schedtui kept: while it runs it is watched from here, and what was updated since is told."""
+        from schedtui.backend.library.catalogue import load_library
+        from schedtui.backend.resume import what_changed
+
+        now = desk.machine.scheduler()
+        changed = what_changed(desk.store, load_library(), desk.info)
+        if (now.owner, now.digest, kept.state) == ("schedtui", kept.digest, "kept"):
+            self._changed(kept)
+        if changed:
+            self._tell(news.KeptWasUpdated(changed))
 
     def _work(self, asking: Asking, request: Request) -> None:
         try:

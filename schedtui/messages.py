@@ -134,6 +134,13 @@ class DeploymentRecovered(Message):
 
 
 @dataclass
+class KeptWasUpdated(Message):
+    """What was kept is something else by now, and is not loaded again without being measured."""
+
+    text: str
+
+
+@dataclass
 class BreakerAsks(Message):
     """The circuit breaker cannot tell whose fault it is that things got worse."""
 

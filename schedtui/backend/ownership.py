@@ -15,7 +15,7 @@ from schedtui.backend.helper.client import HelperClient, connect
 from schedtui.backend.helper.others import Others, in_its_mode
 from schedtui.backend.helper.places import Places
 from schedtui.backend.helper.protocol import Body, Reply
-from schedtui.backend.model import OthersStatus, PermanentChange, Policy, Setting
+from schedtui.backend.model import Other, OthersStatus, PermanentChange, Policy, Setting
 from schedtui.backend.probes.owner import OwnerProbe
 from schedtui.backend.probes.scheduler import read_scheduler
 
@@ -65,8 +65,14 @@ def told(status: OthersStatus) -> list[str]:
     lines = [*[f"{each}." for each in status.told], f"{scheduler.name}, {by}."]
     for other in status.others:
         boot = ", and starts with the computer" if other.at_boot else ""
-        lines.append(f"{other.name} {f'runs {other.what}' if other.runs else 'is there, and runs nothing'}{boot}.")
+        lines.append(f"{other.name} {_doing(other)}{boot}.")
     return lines + [f"Taken over from {each.name}, to be given back: {each.what}." for each in status.taken]
+
+
+def _doing(other: Other) -> str:
+    if other.runs and other.pid:
+        return f"runs {other.what}"
+    return f"was to run {other.what}, which has ended" if other.runs else "is there, and runs nothing"
 
 
 def told_change(change: PermanentChange) -> str:

@@ -97,6 +97,18 @@ def test_what_was_kept_is_watched_and_taken_back_by_a_person(commanded: Commande
     assert commanded.states()[-2:] == ["kept", "reverted"]
 
 
+def test_what_an_earlier_program_kept_is_watched_again_and_what_was_updated_is_told(commanded: Commanded) -> None:
+    kept = commanded.control.deployer().keep(commanded.measured())
+    again = Commanded()
+    again.computer.put("fifo", kept.digest, {})
+    again.control.recover()
+    until(lambda: any(isinstance(each, news.KeptWasUpdated) for each in again.told))
+    assert again.control.kept == kept
+    (told,) = (each.text for each in again.told if isinstance(each, news.KeptWasUpdated))
+    assert told == "fifo was updated: it is measured again before it is kept."
+    again.control.close()
+
+
 def test_what_a_panic_takes_away_is_seen_to_be_gone(commanded: Commanded) -> None:
     commanded.control.deployer().keep(commanded.measured())
     commanded.control.panicked()

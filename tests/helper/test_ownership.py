@@ -21,6 +21,7 @@ from schedtui.backend.helper.session import Limits, SocketChannel
 from schedtui.backend.model import MachineInfo, OthersStatus
 from schedtui.backend.probes.sampler import Samplers
 from schedtui.backend.probes.scx_loader import Bus
+from schedtui.backend.programs import arguments_of, read_entry
 from schedtui.paths import shipped
 from tests.helper.loader_on_a_bus import SUPPORTED, LoaderOnABus, put_programs
 from tests.probes.trees import write
@@ -79,7 +80,9 @@ def test_a_schedulers_mode_of_the_library_is_made_permanent_and_put_back(tmp_pat
     wanted = protocol.MakePermanent(name="scx_bpfland", goal="audio", preview=True)
     shown = client.call(wanted).permanent
     assert shown
-    assert '+lowlatency_mode = ["-m", "performance", "-s", "500"]\n' in shown.diff
+    entry = read_entry(shipped("library"), "scx_bpfland")
+    flags = ", ".join(f'"{each}"' for each in arguments_of(entry.mode, entry.tunable, "audio", {}))
+    assert f"+lowlatency_mode = [{flags}]\n" in shown.diff
     assert (tmp_path / "etc/scx_loader.toml").read_text() == "# mine\n"
     client.call(protocol.MakePermanent(name="scx_bpfland", goal="audio", preview=False))
     assert 'default_mode = "LowLatency"' in (tmp_path / "etc/scx_loader.toml").read_text()

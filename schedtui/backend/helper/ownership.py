@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from schedtui.backend.helper import protocol
@@ -13,8 +14,11 @@ from schedtui.backend.helper.protocol import Body, Reply
 from schedtui.backend.helper.server import Asked, Handler, Lane
 from schedtui.backend.helper.session import Session
 from schedtui.backend.model import OthersStatus
+from schedtui.backend.probes.scheduler import read_scheduler
 from schedtui.backend.programs import arguments_of, read_entry
 
+SCHED_EXT = Path("/sys/kernel/sched_ext")
+_STARTS_WITHIN_S, _POLL_S = 8.0, 0.1
 _LOADER_MODES = {
     "gaming": "gaming",
     "streaming": "gaming",
@@ -69,7 +73,9 @@ class Ownership:
         with self._turn:
             if self._others.taken():
                 self._control.unload()  # what of ours runs stands in the way of theirs
-            return Reply(asked.id, others=self.status(self._others.give_back()))
+            told = self._others.give_back()
+            _wait_for_a_scheduler()
+            return Reply(asked.id, others=self.status(told))
 
     def _make_permanent(self, _session: Session, asked: Asked[protocol.MakePermanent]) -> Reply:
         it = asked.body
@@ -83,3 +89,10 @@ class Ownership:
         with self._turn:
             undo = self._permanent.preview_undo if asked.body.preview else self._permanent.undo
             return Reply(asked.id, permanent=undo())
+
+
+def _wait_for_a_scheduler() -> None:
+    """What was started again needs some seconds until the kernel runs it; it is not waited for longer."""
+    limit = time.monotonic() + _STARTS_WITHIN_S
+    while SCHED_EXT.is_dir() and read_scheduler().owner == "kernel" and time.monotonic() < limit:
+        time.sleep(_POLL_S)
