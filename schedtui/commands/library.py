@@ -62,13 +62,23 @@ def show(name: str, as_json: bool) -> None:
     from schedtui.backend.library import history
     from schedtui.backend.library.external import fit
     from schedtui.backend.store import Store
+    from schedtui.backend.verifier import badges
+    from schedtui.commands.verify import report_keys
 
     policy = _library().policy(name)
     found = fit(policy) if policy.binary else None
     store = Store()
     outcomes, learned = history.outcomes(name, store), store.learned(name)
-    data = {"policy": policy, "installed": found, "outcomes": outcomes, "learned": learned, "notes": store.notes}
-    lines = _shown(policy, found, outcomes, [each.text for each in learned])
+    proven = badges.reports_of(policy)
+    data = {
+        "policy": policy,
+        "installed": found,
+        "reports": [report_keys(each) for each in badges.newest_by_kernel(proven)],
+        "outcomes": outcomes,
+        "learned": learned,
+        "notes": store.notes,
+    }
+    lines = _shown(policy, found, outcomes, [each.text for each in learned], badges.lines(proven))
     Console(as_json).result(data, "\n".join(lines + _listed("About the history", store.notes)))
 
 
@@ -218,13 +228,16 @@ def _library() -> Library:
     return load_library()
 
 
-def _shown(policy: Policy, found: Fit | None, outcomes: list[Outcome], learned: list[str]) -> list[str]:
+def _shown(
+    policy: Policy, found: Fit | None, outcomes: list[Outcome], learned: list[str], proven: list[str]
+) -> list[str]:
     from schedtui.backend.library import history
 
     lines = [f"{policy.title} ({policy.name}, {policy.origin})", "", policy.summary, ""]
     lines += textwrap.wrap(" ".join(policy.description.split()), _WIDTH)
     for label, texts in (("For", policy.for_whom), ("Not for", policy.not_for), ("Limits", policy.limits)):
         lines += _listed(label, texts)
+    lines += ["", "Verified", *(f"  {each}" for each in proven)]
     lines += _program(policy, found)
     lines += _modes(found.modes if found else policy.modes)
     lines += _tunables(found.tunables if found else policy.tunables, external=bool(policy.binary))

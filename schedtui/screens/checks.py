@@ -20,11 +20,11 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from schedtui.backend.verifier.badges import plain_release
 from schedtui.faults import write_log
 from schedtui.screens.live import Live
 from schedtui.widgets.footer import KeyBar
 from schedtui.widgets.policy import MUTED
-from schedtui.widgets.report import plain_release
 
 FULL_S, QUICK_S = 15.0, 5.0
 """A full check of one kernel, and a quick one, on a computer of our days; see the bounds in docs/VERIFIER.md."""

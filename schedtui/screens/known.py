@@ -6,14 +6,14 @@ Reads files and compiles what is not compiled yet, so it is asked in a thread. J
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from schedtui.backend.errors import SchedtuiError
-from schedtui.backend.model import Policy, Report, digest_of
+from schedtui.backend.model import Policy, Report
+from schedtui.backend.verifier.badges import reports_of
 
 if TYPE_CHECKING:
     from schedtui.backend.library.external import Fit
@@ -59,22 +59,8 @@ def look_up(policy: Policy) -> Known:
     if policy.binary:
         from schedtui.backend.library.external import fit
 
-        return replace(_remembered(policy), fit=fit(policy), reports=_reports(policy))
-    return replace(_remembered(policy), reports=_reports(policy))
-
-
-def _reports(policy: Policy) -> tuple[Report, ...]:
-    """Those of its object or program, and where it could not be compiled, that of its source."""
-    from schedtui.backend.deploy import loadable
-    from schedtui.backend.verifier import reports, sandbox
-
-    named = []
-    with contextlib.suppress(SchedtuiError):
-        if policy.source:
-            path = Path(policy.source)
-            named.append(sandbox.source_key(path.name, sandbox.read_source(path)))
-        named.append(digest_of(loadable(policy, {})))
-    return tuple(reports.of(*named))
+        return replace(_remembered(policy), fit=fit(policy), reports=reports_of(policy))
+    return replace(_remembered(policy), reports=reports_of(policy))
 
 
 def _remembered(policy: Policy) -> Known:

@@ -24,6 +24,7 @@ from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import MachineInfo, Policy, Report, Scheduler, Setting
+from schedtui.backend.verifier.badges import newest_by_kernel
 from schedtui.faults import write_log
 from schedtui.messages import PresetWanted, TrialWanted, TuneWanted
 from schedtui.screens.chooser import MUCH_ROOM, ROOM_FOR_REMARKS, Entry
@@ -32,7 +33,7 @@ from schedtui.screens.policies import ACT_TITLE, Release, elsewhere_keys, policy
 from schedtui.screens.question import QuestionChooser
 from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.policy import in_short, labelled, paragraphs, policy_lines
-from schedtui.widgets.report import badge, badge_lines, newest_by_kernel
+from schedtui.widgets.report import badge, badge_lines
 
 if TYPE_CHECKING:
     from schedtui.backend.library.search import Match

@@ -13,10 +13,11 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from schedtui.backend.model import Finding, KernelId, Report, Severity, Stage, StageName, Verdict
+from schedtui.backend.model import Finding, Report, Severity, Stage, StageName, Verdict
+from schedtui.backend.verifier import badges
+from schedtui.backend.verifier.badges import UNVERIFIED, newest_by_kernel, short_release
 from schedtui.backend.verifier.figures import BASELINE, figure_title, shown_figure
 from schedtui.widgets.glyphs import choose_glyphs
-from schedtui.widgets.policy import shown
 
 MUTED = "$foreground 65%"
 STAGES: dict[StageName, tuple[str, str]] = {
@@ -28,7 +29,6 @@ STAGES: dict[StageName, tuple[str, str]] = {
 """What a stage is called, and what passing it means."""
 QUICKLY = "can be loaded in the lab, and runs for a moment"
 """What passing the last stage means when it was only a quick check."""
-UNVERIFIED = "not verified yet"
 _STYLES: dict[Verdict, str] = {"pass": "$text-success", "warn": "$text-warning", "fail": "$text-error"}
 _SEVERITIES: dict[Severity, tuple[str, str]] = {
     "error": ("Error", "bold $text-error"),
@@ -36,7 +36,6 @@ _SEVERITIES: dict[Severity, tuple[str, str]] = {
     "note": ("Note", "bold $foreground 65%"),
 }
 _DETAIL_LINES = 40
-_MOST_SETTINGS = 4
 
 
 Part = tuple[Content, str]
@@ -103,7 +102,7 @@ def badge_lines(reports: Sequence[Report]) -> Content:
     """A line for each kernel and settings that ``reports`` (newest first) tell of; of several, the newest."""
     newest = newest_by_kernel(reports)
     of_defaults = [_badge_line(each) for each in newest if not each.settings]
-    others = [_badge_line(each) for each in newest if each.settings][:_MOST_SETTINGS]
+    others = [_badge_line(each) for each in newest if each.settings][: badges.MOST_SETTINGS]
     if not of_defaults:
         sign, style = badge(None)
         unverified = f"{UNVERIFIED} with its defaults" if others else UNVERIFIED
@@ -116,46 +115,11 @@ def outcome_lines(reports: Sequence[Report]) -> Content:
     return _lines([_heading("On each kernel"), *map(_badge_line, reports)])
 
 
-def newest_by_kernel(reports: Sequence[Report]) -> list[Report]:
-    """Of ``reports`` (newest first) the newest of each kind for each kernel and each choice of settings."""
-    kept: dict[tuple[str, str, bool], Report] = {}
-    for report in reports:
-        kernel = report.kernel.btf_hash if report.kernel else ""
-        kept.setdefault((kernel, _with_settings(report), report.quick), report)
-    return list(kept.values())
-
-
-def short_release(kernel: KernelId | None) -> str:
-    """A kernel's number: ``6.18.15`` of ``6.18.15+deb13-cloud-amd64``."""
-    return plain_release(kernel.release) if kernel else ""
-
-
-def plain_release(release: str) -> str:
-    """See short_release."""
-    return release.partition("+")[0].partition("-")[0]
-
-
 def _badge_line(report: Report) -> Content:
     sign, style = badge(report.verdict)
     kernel = short_release(report.kernel) or "any kernel"
-    settings = _with_settings(report)
-    words = {
-        "pass": f"proven{settings}",
-        "warn": f"passes{settings}, with {_counted(sum(f.severity == 'warning' for f in report.findings), 'warning')}",
-        "fail": f"failed{settings}: "
-        + ", ".join(dict.fromkeys(f.rule for f in report.findings if f.severity == "error")),
-    }[report.verdict]
-    if report.quick and report.verdict != "fail":
-        words = f"loads, and ran for a moment{settings}; not put under stress"
-    on = time.strftime("%Y-%m-%d", time.localtime(report.made_at))
-    return Content.assemble((f"{sign} ", style), (f"{kernel}  ", "bold"), words, (f"  {on}", MUTED))
-
-
-def _with_settings(report: Report) -> str:
-    """The settings that it was proven with, unless they are the defaults."""
-    return "".join(
-        f"{', ' if number else ' with '}{name} = {shown(value)}"
-        for number, (name, value) in enumerate(sorted(report.settings.items()))
+    return Content.assemble(
+        (f"{sign} ", style), (f"{kernel}  ", "bold"), badges.words(report), (f"  {badges.made_on(report)}", MUTED)
     )
 
 

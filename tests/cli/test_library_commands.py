@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from schedtui.backend.deploy import loadable
+from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.model import Finding, KernelId, Report, Stage, digest_of
 from schedtui.backend.store import NoteRow, Store
+from schedtui.backend.verifier import reports
 from schedtui.paths import cache_dir
 from tests.cli.commands import schedtui
 from tests.library.test_catalogue import POLICY, add_policy
@@ -42,6 +46,35 @@ def test_one_is_shown_with_what_it_is_for_its_limits_and_tunables(home: dict[str
     spoken = schedtui("library", "show", "scx_lavd", "--json", **home).spoken
     assert spoken["policy"]["binary"] == "scx_lavd"
     assert spoken["outcomes"] == []
+
+
+def test_what_is_proven_is_shown_for_each_kernel(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not verified yet" in schedtui("library", "show", "fair", **home).out
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    digest = digest_of(loadable(load_library().policy("fair"), {}))
+    for release, verdict in (("6.18.15+deb13-cloud-amd64", "pass"), ("7.3.4+deb13-cloud-amd64", "fail")):
+        kernel = KernelId(release=release, build_id=release, btf_hash=release)
+        lost = Finding(rule="lost-task", severity="error", place="fair", meaning="A task is lost.", remedy="")
+        stage = Stage(name="kernel", verdict=verdict, seconds=1.0, findings=(lost,) if verdict == "fail" else ())
+        reports.save(
+            Report(
+                name="fair",
+                verdict=verdict,
+                digest=digest,
+                settings={},
+                kernel=kernel,
+                stages=(stage,),
+                quick=False,
+                made_at=1e9,
+                rules=reports.rules_version(),
+            )
+        )
+    told = schedtui("library", "show", "fair", **home).out
+    assert "✓ 6.18.15  proven  2001-09-09" in told
+    assert "✗ 7.3.4  failed: lost-task  2001-09-09" in told
+    spoken = schedtui("library", "show", "fair", "--json", **home).spoken["reports"]
+    assert sorted(each["verdict"] for each in spoken) == ["fail", "pass"]
 
 
 def test_an_unknown_name_ends_with_a_near_one(home: dict[str, str]) -> None:
