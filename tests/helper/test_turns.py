@@ -11,7 +11,7 @@ import pytest
 from schedtui.backend.errors import LeaseEnded
 from schedtui.backend.helper import control
 from schedtui.backend.helper.control import SchedulerControl
-from schedtui.backend.model import ExitInfo
+from schedtui.backend.model import EventKind, ExitInfo
 
 STALL = ExitInfo(scheduler="interactive", kind="stall", reason="runnable task stall", thrown_out=True)
 
@@ -31,7 +31,13 @@ class Loaded:
     def exit_info(self) -> ExitInfo | None:
         return self.ended
 
-    def unload(self) -> ExitInfo | None:
+    def follows(self, _name: str, _enable_seq: int) -> bool:
+        return False
+
+    def output(self) -> str:
+        return ""
+
+    def unload(self, *, at_once: bool = False) -> ExitInfo | None:
         self.is_leaving.set()
         assert self.leaves.wait(10)
         return self.ended
@@ -104,13 +110,13 @@ def test_a_lease_that_was_renewed_before_the_watch_had_its_turn_goes_on(
 ) -> None:
     held.control.load("interactive", b"", {}, 0, 0.2)
     time.sleep(0.3)
-    end = held.control._end_lease
+    take_away = held.control._take_away
 
-    def interrupted(reason: Callable[[], str]) -> None:
+    def interrupted(kind: EventKind, reason: Callable[[], str]) -> None:
         held.control.renew()
-        end(reason)
+        take_away(kind, reason)
 
-    monkeypatch.setattr(held.control, "_end_lease", interrupted)
+    monkeypatch.setattr(held.control, "_take_away", interrupted)
     held.control.watch_lease()
     held.control.renew()
 

@@ -19,6 +19,7 @@ from tests.probes.trees import STAT, write, write_sched_ext
 def other_host(root: Path, **sched_ext: str) -> HostMachine:
     write(root, {"proc/stat": STAT, "proc/loadavg": "0 0 0 1/2 3\n", "proc/self/schedstat": "1 1 1\n"})
     write(root, {"proc/sys/kernel/osrelease": "6.18.15\n", "proc/41/comm": "scx_lavd\n"})
+    write(root, {"proc/41/cmdline": "/usr/bin/scx_lavd\0--autopower\0"})
     write_sched_ext(root, **sched_ext)
     return HostMachine(root)
 
