@@ -44,6 +44,7 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+import numpy
 
 from schedtui import paths
 from schedtui.backend.bpf.compiler import compile_bpf, find_clang, our_headers
@@ -68,9 +69,10 @@ VERIFY_SOCKET = "/run/schedtui/verify.sock"
 
 _DEPENDENCIES = (
     *("apsw", "click", "elftools", "linkify_it", "markdown_it", "mdit_py_plugins", "mdurl", "msgspec", "platformdirs"),
-    *("pygments", "rich", "textual", "tomlkit", "typing_extensions"),
+    *("numpy", "pygments", "rich", "textual", "tomlkit", "typing_extensions"),
 )
-_LEFT_OUT = frozenset({"__pycache__", "tests", "test"})
+_LEFT_OUT = frozenset({"__pycache__"})
+_NOT_NEEDED = _LEFT_OUT | {"f2py", "include", "tests", "test"}
 _PASSWD = f"""\
 root:x:0:0:root:/root:/bin/sh
 schedtui-verify:x:990:990:schedtui verifier:/nonexistent:/bin/false
@@ -383,7 +385,8 @@ def _plan() -> ImagePlan:
         "/usr/local/bin/schedtui": _PROGRAM.encode(),
         **homes,
     }
-    return ImagePlan(copied, made, base.links)
+    beside = Path(str(numpy.__file__)).parents[1] / "numpy.libs"  # where the linker finds what numpy needs
+    return ImagePlan(copied, made, base.links | {f"{LIBRARY}/{beside.name}": str(beside)})
 
 
 def _dependencies() -> dict[str, Path]:
@@ -395,14 +398,14 @@ def _dependencies() -> dict[str, Path]:
         origin = Path(found.origin)
         folders = [Path(each) for each in found.submodule_search_locations or ()]
         above = folders[0].parent if folders else origin.parent
-        for each in _files(folders[0]) if folders else [origin]:
+        for each in _files(folders[0], _NOT_NEEDED) if folders else [origin]:
             copied[f"{LIBRARY}/{each.relative_to(above)}"] = each
     return copied
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, left_out: frozenset[str] = _LEFT_OUT) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
-        folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
+        folders[:] = sorted(each for each in folders if each not in left_out)
         for name in sorted(names):
             if not name.endswith((".pyc", ".pyi")):
                 yield Path(where, name)
@@ -454,6 +457,9 @@ def _archive() -> bytes:
         there = {source: target for target, source in (_dependencies() | shipped).items()}
         copy = copying.wanted_files(Interpreter(PYTHON, "3.11", Path(str(msgspec.__file__)).parent))
         for name, source in copy.items():
+            if source not in there:
+                add(f"{HELPER_COPY}/{name}", source.read_bytes())
+                continue
             link(f"{HELPER_COPY}/{name}", there[source])
             if name.endswith(".py"):
                 link(_cached_name(f"{HELPER_COPY}/{name}"), _cached_name(there[source]))

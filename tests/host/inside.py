@@ -31,7 +31,10 @@ LIBRARY = "/opt/schedtui"
 ROOT_PORT, USER_PORT, PYTHON_PORT, VERIFY_PORT = PORTS = ("root", "user", "python", "verify")
 USER, OTHER = 1000, 1001
 HOMES = {0: "/root", USER: "/home/user", OTHER: "/home/other"}
-PRELOADED = ("msgspec.json", "click", "rich.console", "textual.app", "textual.widgets", "tomlkit", "sqlite3", "apsw")
+PRELOADED = (
+    *("msgspec.json", "click", "rich.console", "textual.app", "textual.widgets", "tomlkit", "sqlite3", "apsw"),
+    *("numpy", "elftools.elf.elffile"),
+)
 OUTPUT_LIMIT = 8 << 20
 _FDS = 4
 
@@ -44,6 +47,7 @@ def main() -> None:
     boot.mount()
     _furnish()
     boot.tell_wrong_clock()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for name in PRELOADED:
         __import__(name)
     for work in (_greet, lambda: Server(ROOT_PORT, 0).serve(), lambda: Server(USER_PORT, USER).serve(), _python):
