@@ -284,6 +284,12 @@ def test_a_full_disk_gives_no_token_and_says_so(tmp_path: Path) -> None:
         kept.issue(report_of(), WANTED, generated=False)
 
 
+def test_a_report_without_end_fills_no_disk(tmp_path: Path) -> None:
+    kept = Tokens(tmp_path)
+    with pytest.raises(NotProven, match="longer than any real one"):
+        kept.issue(report_of(note="x" * (1 << 20)), WANTED, generated=False)
+
+
 def test_a_token_holds_from_now_on_when_no_time_is_given(tmp_path: Path) -> None:
     kept = Tokens(tmp_path)
     kept.issue(report_of(made_at=time.time()), WANTED, generated=False)

@@ -83,6 +83,14 @@ def test_it_does_not_run_as_root(tmp_path: Path) -> None:
         assert it.process.wait(20) == 2
 
 
+def test_without_a_socket_it_says_how_it_is_started() -> None:
+    command = [sys.executable, "-m", "schedtui.backend.verifier.service"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("schedtui-verify: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_an_object_that_is_none_fails_and_needs_no_guest(tmp_path: Path) -> None:
     with asked("--cache", str(tmp_path), "--kernel", "/nonexistent") as it:
         it.send(QUICK, b"no object at all")

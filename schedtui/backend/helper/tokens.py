@@ -36,7 +36,7 @@ MOST_KEPT = 256
 LONGEST_TEXT = 64 << 10
 """Of a token as text, in characters."""
 KEY_BYTES = 32
-_ENTRY_LIMIT_BYTES = 8 << 20
+_ENTRY_LIMIT_BYTES = 1 << 20
 _FORM = "schedtui1"
 _TEXT = re.compile(rf"{_FORM}\.([0-9a-f]{{16}})\.([A-Za-z0-9_-]+)\.([0-9a-f]{{64}})", re.ASCII)
 _CLOCK_MAY_DIFFER_S = 300.0
@@ -186,8 +186,11 @@ class Tokens:
         )
         check(token, wanted, now)
         text = self.key.sign(token)
+        entry = msgspec.json.encode(_Entry(text, report))
+        if len(entry) > _ENTRY_LIMIT_BYTES:
+            raise NotProven(f"The report on {report.name} is longer than any real one.", _AGAIN)
         with self._turn:
-            _write(self._folder / _entry_name(wanted), msgspec.json.encode(_Entry(text, report)))
+            _write(self._folder / _entry_name(wanted), entry)
             self._prune(now)
         return text
 

@@ -40,9 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Judge one object; the exit code is 0 when an answer was given."""
     options = _parser().parse_args(arguments)
     _live_in(options.cache, options.prepared)
-    if options.prepare:
-        return _prepare(options.kernel)
-    with socket.socket(fileno=_link_fd(options.fd)) as link:
+    try:
+        given = socket.socket(fileno=_link_fd(options.fd))
+    except OSError:
+        print("schedtui-verify: it is started with a connected socket, by systemd or the helper.", file=sys.stderr)
+        return _REFUSED
+    with given as link:
         try:
             if os.geteuid() == 0 and not options.as_root:
                 raise NotPermitted("The verifier does not run as root.", "Start it as a user of its own.")
@@ -61,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prepared", type=Path, help="what setup prepared, if not in /var/lib/schedtui/lab")
     parser.add_argument("--kernel", type=Path, help="the kernel image to judge on, if not this computer's own")
     parser.add_argument("--fd", type=int, help="the connected socket, if systemd does not pass it")
-    parser.add_argument("--prepare", action="store_true", help="only build the guest's snapshot in the cache, and end")
     parser.add_argument("--as-root", action="store_true", help="for tests: do not refuse to run as root")
     return parser
 
@@ -181,18 +183,6 @@ def _answer(link: socket.socket, word: Word, code: int) -> int:
         link.sendall(jobs.encode(word))
         return code
     return _LEFT
-
-
-def _prepare(kernel: Path | None) -> int:
-    """Build the snapshot that a judgement starts from, into the cache. Setup gives it to root then."""
-    from schedtui.backend.verifier.kernel import Trial
-
-    try:
-        with Trial(kernel or _find_kernel(), lambda words, _seconds: print(words, flush=True)):
-            return _ENDED
-    except SchedtuiError as error:
-        print(f"{error.message} {error.remedy}", file=sys.stderr)
-        return _REFUSED
 
 
 if __name__ == "__main__":
