@@ -19,6 +19,7 @@ from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
 from schedtui.commands.ask import ask
 from schedtui.commands.audit import audit
 from schedtui.commands.classify import classify
+from schedtui.commands.helper import helper
 from schedtui.commands.history import history
 from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
@@ -361,6 +362,7 @@ cli.add_command(trust)
 cli.add_command(model)
 cli.add_command(panic)
 cli.add_command(hotkey)
+cli.add_command(helper)
 cli.add_command(probe)
 cli.add_command(try_)
 

@@ -39,12 +39,12 @@ class RunningHelper:
 
     def __init__(self, *arguments: str) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="schedtui-helper-"))
-        for each in ("run", "etc/schedtui", "var/lib/schedtui"):
-            (self.root / each).mkdir(parents=True)
+        for folder in ("run", "etc/schedtui", "var/lib/schedtui"):
+            (self.root / folder).mkdir(parents=True)
         for each in (self.root, *self.root.rglob("*")):
             each.chmod(0o755)
-        for each in ("proc", "sys"):
-            (self.root / each).symlink_to(f"/{each}")
+        for folder in ("proc", "sys"):
+            (self.root / folder).symlink_to(f"/{folder}")
         self.socket = self.root / "run/schedtui/helper.sock"
         self.arguments = arguments
         self.process: subprocess.Popen[str] | None = None

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ def messages(draw: st.DrawFn) -> bytes:
     if kind == 0:
         return draw(st.binary(max_size=200))
     if kind == 1:
-        return protocol.msgspec.json.encode({"id": draw(JSON), "body": draw(JSON)}) + b"\n"
+        return msgspec.json.encode({"id": draw(JSON), "body": draw(JSON)}) + b"\n"
     if kind == 2:
         return b"[" * draw(st.integers(1, 3000)) + b"\n"
     if kind == 3:
