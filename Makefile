@@ -3,6 +3,7 @@
 # make check    the same without the lab and the slowest (one minute)
 # make matrix   what the built-in policies promise, and their proof on three kernels; CI runs it after make test
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
+# make scx      build the external schedulers that tests and benchmarks run, with cargo (they are large)
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
 # make bench-policies  what each policy is better at than EEVDF; writes the table of docs/POLICIES.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
@@ -16,7 +17,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: run setup test check lint bench bench-policies soak matrix mutations recordings screenshot clean
+.PHONY: scx run setup test check lint bench bench-policies soak matrix mutations recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -50,8 +51,19 @@ lint: .venv/.dev
 check: lint
 	$(PYTEST) -n 2 -m 'not lab and not soak and not slow'
 
+# Needs Rust's cargo, clang and the headers of libelf and zlib; an hour for all on two cores, minutes for one.
+SCX ?= $(HOME)/.cache/scx
+SCHEDULERS ?= scx_bpfland scx_lavd scx_rusty scx_layered scx_flash scx_p2dq
+CLANG_FOR_SCX ?= $(firstword $(foreach each,clang clang-21 clang-20 clang-19 clang-18,$(shell command -v $(each))))
+
+scx: $(SCHEDULERS:%=$(SCX)/bin/%)
+
+$(SCX)/bin/%:
+	@command -v cargo >/dev/null || { echo "Building $* needs cargo: https://rustup.rs"; exit 1; }
+	BPF_CLANG=$(CLANG_FOR_SCX) CARGO_TARGET_DIR=$(SCX)/target cargo install --quiet --locked --root $(SCX) $*
+
 # The default kernel is a must; the oldest and the newest may be gone from the archive one day.
-test: setup lint
+test: setup lint $(SCX)/bin/scx_bpfland
 	$(BIN)/schedtui lab prepare
 	-$(BIN)/schedtui lab kernels --fetch 6.16
 	-$(BIN)/schedtui lab kernels --fetch 7.3
@@ -64,12 +76,12 @@ bench: setup
 bench-policies: setup
 	$(BIN)/python -m tests.benchmarks.policies --write
 
-soak: setup
+soak: setup scx
 	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m soak --timeout=3600
 
 # The deep dive's test compiles in a guest that carries the distribution's bcc.
-matrix: setup
+matrix: setup $(SCX)/bin/scx_bpfland
 	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m matrix --timeout=600
 
