@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import (
     BadMessage,
     Interrupted,
@@ -33,7 +36,9 @@ from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.helper.polkit import Asker, Permissions
 from schedtui.backend.helper.protocol import Failure
 from schedtui.backend.helper.proving import Proven, Prover, Spawn, Verifier
+from schedtui.backend.microvm.kernels import listed_kernels
 from schedtui.backend.model import Finding, Program, Report, Setting, Stage
+from schedtui.paths import shipped
 from tests.helper.verifying import (
     DIGEST,
     KERNEL,
@@ -612,3 +617,36 @@ def test_its_folder_is_its_own_and_what_others_left_there_goes(place: Path) -> N
         assert (place / "cache").stat().st_uid == 65534
         assert (place / "cache").stat().st_mode & 0o077 == 0
         assert not (place / "cache" / "left").exists()
+
+
+@pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
+def test_a_policy_is_proven_by_nobody_without_a_network_and_with_a_guest_of_its_own(place: Path) -> None:
+    """All of it as it is without systemd: root's copy of a kernel, a user who has nothing, and a snapshot made anew."""
+    kernel = listed_kernels()[0]
+    prepared = place / "prepared" / "kernels" / kernel.release
+    prepared.mkdir(parents=True)
+    shutil.copy(kernel.image, prepared / "vmlinuz")
+    obj = compile_bpf(shipped("library") / "fair" / "fair.bpf.c")
+    (place / "state").mkdir()
+    (place / "state" / "library.json").write_text(json.dumps({hashlib.sha256(obj).hexdigest(): "fair"}))
+    spawn = spawned(place, prepared=place / "prepared")
+    prover = Prover(place / "state", Verifier(place / "none.sock", spawn), kernel=lambda: KERNEL)
+    users: set[int] = set()
+
+    def look(_words: str) -> None:
+        users.update(guests_of(spawn.cache.stat().st_uid))
+
+    proven = prover.prove("fair", obj, {}, quick=True, asker=PERSON, tell=look)
+    assert proven.report.verdict == "warn"  # the kernel here is another one
+    assert proven.token
+    assert users == {65534}
+    assert not guests_of(65534)
+
+
+def guests_of(uid: int) -> set[int]:
+    """Whom the QEMUs of a user belong to, if it has any."""
+    found = subprocess.run(["ps", "-u", str(uid), "-o", "stat=,comm="], capture_output=True, text=True, check=False)
+    rows = [line.split() for line in found.stdout.splitlines()]
+    return {uid for state, name, *_ in rows if name.startswith("qemu") and state[0] != "Z"}

@@ -19,6 +19,8 @@ from schedtui.backend.helper import jobs
 from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.microvm.kernels import listed_kernels
 
+pytestmark = pytest.mark.slow
+
 FAIR = paths.shipped("library") / "fair" / "fair.bpf.c"
 QUICK = Job(version=jobs.VERSION, name="fair", settings={}, quick=True)
 
@@ -26,12 +28,12 @@ QUICK = Job(version=jobs.VERSION, name="fair", settings={}, quick=True)
 class Asked:
     """A verifying process, and our end of its socket."""
 
-    def __init__(self, *options: str, user: str = "--as-root") -> None:
+    def __init__(self, *options: str, user: str = "--as-root", env: dict[str, str] | None = None) -> None:
         self.link, theirs = socket.socketpair()
         self.link.settimeout(60)
         command = [sys.executable, "-m", "schedtui.backend.verifier.service", "--fd", str(theirs.fileno()), *options]
         with theirs:
-            self.process = subprocess.Popen([*command, *filter(None, [user])], pass_fds=(theirs.fileno(),))
+            self.process = subprocess.Popen([*command, *filter(None, [user])], pass_fds=(theirs.fileno(),), env=env)
         self._lines = self.link.makefile("rb")
 
     def send(self, job: Job, obj: bytes) -> None:
@@ -54,8 +56,8 @@ class Asked:
 
 
 @contextlib.contextmanager
-def asked(*options: str, user: str = "--as-root") -> Iterator[Asked]:
-    it = Asked(*options, user=user)
+def asked(*options: str, user: str = "--as-root", env: dict[str, str] | None = None) -> Iterator[Asked]:
+    it = Asked(*options, user=user, env=env)
     try:
         yield it
     finally:
@@ -106,6 +108,12 @@ def test_a_kernel_image_that_is_none_is_a_clear_failure(tmp_path: Path) -> None:
     with asked("--cache", str(tmp_path), "--kernel", str(tmp_path / "vmlinuz")) as it:
         it.send(QUICK, compile_bpf(FAIR))
         assert "is not a Linux kernel image" in it.failure()
+
+
+def test_without_qemu_it_says_so(tmp_path: Path) -> None:
+    with asked("--cache", str(tmp_path), "--kernel", "/nonexistent", env={"PATH": str(tmp_path)}) as it:
+        it.send(QUICK, compile_bpf(FAIR))
+        assert it.failure().startswith("missing-tool: QEMU")
 
 
 @pytest.mark.parametrize("case", ["garbage", "no-object", "two-objects", "unsealed", "version", "two-jobs"])

@@ -48,7 +48,7 @@ def prove(
     machine's kernel (``kernel_id``) is found at once, and needs no guest. Raises what ``verify`` and
     ``Machine.certify`` raise, what ``progress`` raises, and BadFile when the source changed meanwhile.
     """
-    if machine is not None and kind == "host":
+    if machine is not None and kind == "host" and machine.open(progress).can_load:
         from schedtui.backend.certifying import prove_on_host
 
         began = time.time()
