@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schedtui.backend.deploy import LEFT_BEHIND, loadable
+from schedtui.backend.deploy import LEFT_BEHIND, Deployer, loadable
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Deployment, Loadable, MachineInfo, MachineKind, Policy, digest_of
@@ -35,6 +35,15 @@ def last_kept(store: Store, machine: MachineKind) -> Deployment | None:
         left = each.state == "reverted" and each.reason.startswith(LEFT_BEHIND)
         return each if each.state == "kept" or left else None
     return None
+
+
+def let_go(deployer: Deployer, store: Store, machine: MachineKind, reason: str) -> None:
+    """A person gave the machine back by hand: what was kept last is not loaded again. Raises BadFile."""
+    kept = last_kept(store, machine)
+    if kept is not None and kept.state == "kept":
+        deployer.revert(kept, reason, by="person")
+    elif kept is not None:
+        store.update_deployment(replace(kept, reason=reason))
 
 
 def find_kept(store: Store, library: Library, info: MachineInfo) -> Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from schedtui.console import NOT_DONE, Console, Stopped
 if TYPE_CHECKING:
     from schedtui.backend.deploy import Proposal
     from schedtui.backend.machine import Machine
-    from schedtui.backend.model import Policy, Scheduler
+    from schedtui.backend.model import MachineInfo, Policy, Scheduler
 
 
 _POLL_S = 0.1
@@ -44,6 +45,7 @@ def apply_and_hold(
         "after": loaded.name,
     }
     if proposal.policy is None:
+        let_go_of_kept(machine, info, "You gave the machine back.")
         console.result(data, f"{loaded.name} runs.")
         return 0
     stopped: Stopped | None = None
@@ -120,6 +122,17 @@ def _tune(machine: Machine, policy: Policy, line: str, console: Console) -> None
         machine.tune(settings)
     except SchedtuiError as error:
         console.note(f"{error.message} {error.remedy}".rstrip())
+
+
+def let_go_of_kept(machine: Machine, info: MachineInfo, reason: str) -> None:
+    """What a person gave back by hand, ``schedtui watch`` does not load again. Without a history it cannot."""
+    from schedtui.backend.resume import let_go
+    from schedtui.desk import Desk
+
+    if info.kind == "host":
+        with contextlib.suppress(SchedtuiError):
+            desk = Desk(machine, info)
+            let_go(desk.deployer, desk.store, info.kind, reason)
 
 
 def state_of(scheduler: Scheduler) -> str:

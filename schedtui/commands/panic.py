@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from schedtui.commands.hold import state_of
+from schedtui.commands.hold import let_go_of_kept, state_of
 from schedtui.commands.options import json_option, lab_options, machine_option
 from schedtui.console import NOT_DONE, Console, opened
 
@@ -67,6 +67,7 @@ def panic(
             _record(info.kind, after.name, done.before, console)
         if info.kind == "host" and not as_json and (after.latched or done.path != "nothing-to-do"):
             after = _look_again(it, console)
+        let_go_of_kept(it, info, "Panic was pressed.")
     if state_of(after) == "enabled":
         context.exit(NOT_DONE)
 

@@ -19,8 +19,9 @@ from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Deployment, digest_of
 from schedtui.backend.store import Store
+from tests.host.desktop import DesktopGuest
 
-_WATCHED_S = 60.0
+_WATCHED_S = 30.0
 _TICKS = 100.0
 """Of /proc's CPU time, in a second."""
 _HELPER = "for p in /proc/[0-9]*; do read name < $p/comm; [ $name = schedtui-helper ] && cat $p/stat; done"
@@ -52,6 +53,41 @@ def breaker() -> None:
     )
 
 
+def helper() -> None:
+    """The helper's memory, and what it costs while nobody asks anything of it."""
+    with DesktopGuest() as desktop:
+        pid = desktop.start_helper("--allow", "1000").pid
+        desktop.schedtui("status").good()
+        _tell_memory(desktop, pid, "just started")
+        _tell_idle(desktop, pid, "nobody connected")
+        desktop.user_python("from schedtui.backend.host import HostMachine; machine = HostMachine()")
+        desktop.user_python("machine.open(print); frames = machine.frames(0.5); [next(frames) for _ in range(6)]; 0")
+        _tell_memory(desktop, pid, "a client watches, the probe is loaded")
+        desktop.user_python("machine.close()")
+        desktop.start_verifier()
+        desktop.schedtui("apply", "fair", "--for", "1s", timeout_s=300).good()
+        _tell_memory(desktop, pid, "a policy was proven, loaded and taken away")
+        _tell_idle(desktop, pid, "the same, nobody connected")
+
+
+def _tell_memory(desktop: DesktopGuest, pid: int, when: str) -> None:
+    fields = dict(each.split(":", 1) for each in desktop.read(f"/proc/{pid}/status").decode().splitlines())
+    now, most = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    click.echo(f"helper, {when}: {now:.1f} MB (≤ 25 MB), {most:.1f} MB at most so far")
+
+
+def _tell_idle(desktop: DesktopGuest, pid: int, when: str) -> None:
+    before = _used_s(desktop.read(f"/proc/{pid}/stat"))
+    time.sleep(_WATCHED_S)
+    percent = 100 * (_used_s(desktop.read(f"/proc/{pid}/stat")) - before) / _WATCHED_S
+    click.echo(f"helper, {when}: {percent:.2f} % of an emulated core, about {percent / 10:.3f} % elsewhere (≤ 0.1 %)")
+
+
+def _used_s(stat: bytes) -> float:
+    fields = stat.rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 def _kept(deployer: Deployer, store: Store, machine: LabMachine) -> Deployment:
     """Kept before, and loaded again as it was."""
     policy = load_library().policies["fair"]
@@ -81,11 +117,10 @@ def _cost(machine: LabMachine, act: Callable[[], None]) -> tuple[float, float]:
 
 
 def _helper_s(machine: LabMachine) -> float:
-    fields = machine.run(["sh", "-c", _HELPER], 30).output.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return _used_s(machine.run(["sh", "-c", _HELPER], 30).output.encode())
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"breaker": breaker}
+SECTIONS: dict[str, Callable[[], None]] = {"helper": helper, "breaker": breaker}
 
 
 def main(names: list[str]) -> None:

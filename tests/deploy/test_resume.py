@@ -11,7 +11,7 @@ from schedtui.backend.deploy import compiled
 from schedtui.backend.errors import NotPermitted, NotProven, PanicLatched, UnknownName
 from schedtui.backend.library.catalogue import Library, load_library
 from schedtui.backend.model import Deployment, MachineInfo, Metric, digest_of
-from schedtui.backend.resume import find_kept, last_kept, what_changed
+from schedtui.backend.resume import find_kept, last_kept, let_go, what_changed
 from schedtui.paths import shipped
 from tests.deploy.computer import EEVDF
 from tests.deploy.conftest import POLICY, Desk, report
@@ -118,3 +118,14 @@ def test_what_somebody_else_runs_is_not_replaced(tmp_path: Path, desk: Desk, lib
     found = find_kept(desk.store, library, info_of(desk))
     with pytest.raises(NotPermitted, match=r"lavd runs, started by scx\.service"):
         desk.deployer.resume(found.deployment, found.obj)
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["first", "after the terminal program"])
+def test_what_a_person_gave_back_by_hand_is_not_loaded_again(tmp_path: Path, desk: Desk, seen: bool) -> None:
+    kept(desk)
+    desk = restarted(desk, tmp_path)
+    if seen:
+        desk.deployer.recover()
+    let_go(desk.deployer, desk.store, "host", "You gave the machine back.")
+    assert last_kept(desk.store, "host") is None
+    assert desk.store.deployments()[0].reason.startswith("You gave the machine back.")
