@@ -63,7 +63,6 @@ def test_what_was_kept_runs_again_at_once_and_is_watched(tmp_path: Path) -> None
 
 @pytest.mark.lab
 @pytest.mark.soak
-@pytest.mark.matrix
 def test_what_was_updated_is_measured_again_first(tmp_path: Path) -> None:
     image = kernel_image(DEFAULT)
     home = kept(tmp_path, "0" * 64, image.parent.name)

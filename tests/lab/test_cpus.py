@@ -70,7 +70,6 @@ def test_what_is_kept_runs_again_when_a_cpu_went_and_what_is_tried_ends(machine:
 
 
 @pytest.mark.soak
-@pytest.mark.matrix
 def test_what_is_kept_survives_a_computers_sleep(machine: LabMachine, rigid: bytes) -> None:
     """To memory (S3), woken by its clock: every CPU but the first goes and comes."""
     kept = machine.load("rigid", rigid, {})
