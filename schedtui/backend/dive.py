@@ -80,7 +80,8 @@ def source_line(result: ProbeResult) -> str:
     if result.events and result.seconds:
         each_us = result.cost_ns / result.events / 1000
         share = result.cost_ns / 1e9 / result.seconds * 100
-        words += f"; it cost {each_us:.1f} µs an event, {share:.1f} % of a CPU"
+        of_a_cpu = f"{share:.1f} %" if share >= 0.05 else "less than 0.1 %"
+        words += f"; it cost {each_us:.1f} µs an event, {of_a_cpu} of a CPU"
     return words
 
 

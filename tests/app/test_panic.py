@@ -47,6 +47,7 @@ SCREENS = {
     "workload": ["w"],
     "help": ["question_mark"],
     "doctor": ["exclamation_mark"],
+    "probe": ["b"],
     "palette": ["ctrl+p"],
 }
 

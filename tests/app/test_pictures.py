@@ -20,10 +20,12 @@ from schedtui.agent.models import ModelChoice, choose_model
 from schedtui.agent.trust import Trust, TrustLevel
 from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Report
+from schedtui.messages import Dived
 from schedtui.screens.checks import ChecksScreen
 from schedtui.screens.describe import DescribeScreen
 from schedtui.screens.history import HistoryScreen
 from schedtui.screens.model import ModelScreen
+from schedtui.screens.probe import ProbeScreen
 from schedtui.screens.settings import SettingsScreen
 from schedtui.screens.trial import TrialScreen
 from schedtui.screens.verify import VerifyScreen
@@ -32,6 +34,7 @@ from tests.app import past, tale, trials
 from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, NAMED, PASSED, WARNED, shelf
 from tests.app.test_presets import QUIET
+from tests.app.test_probe import result
 from tests.recordings.pictures import Pictured
 
 pytestmark = pytest.mark.slow
@@ -134,6 +137,24 @@ def test_the_machine_switch(looks_as_before: Take, size: tuple[int, int]) -> Non
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_loads_that_can_be_started(looks_as_before: Take, size: tuple[int, int]) -> None:
     assert looks_as_before(Pictured("busy-4-eevdf", live=True), "w", size=size, words="enter starts")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_deep_dive(looks_as_before: Take, size: tuple[int, int]) -> None:
+    app = Pictured(SEEN, 40)
+    assert looks_as_before(app, size=size, words="3 were not timed" if size[1] > 30 else "p99", over=dived(app))
+
+
+def dived(app: Pictured) -> Callable[[Library], Screen[Any]]:
+    """The screen of the deep dives with an answer."""
+
+    def opened(_library: Library) -> Screen[Any]:
+        assert app.control is not None
+        screen = ProbeScreen(app.control.machine, app.control.info, None)
+        screen.call_after_refresh(lambda: screen.post_message(Dived("", result())))
+        return screen
+
+    return opened
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.commands import schedtui
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -26,6 +27,7 @@ def test_what_cannot_be_tried_is_told_before_anything_is_opened(arguments: list[
     assert words in ended.err
 
 
+@pytest.mark.slow
 def test_a_recording_takes_no_trial(tmp_path: Path) -> None:
     recording = Path(__file__).parents[1] / "recordings" / "idle-4.jsonl.gz"
     ended = schedtui("try", "fair", "--machine", f"replay:{recording}", "--json", XDG_DATA_HOME=str(tmp_path))

@@ -49,6 +49,7 @@ def test_each_line_has_its_state_and_says_why_it_matters() -> None:
         assert each.needed_for, each
 
 
+@pytest.mark.slow
 def test_a_scheduler_in_a_user_s_folder_is_named_with_its_version_and_for_the_lab_only(tmp_path: Path) -> None:
     program = tmp_path / "scx_bpfland"
     program.write_text("#!/bin/sh\n[ $1 = --version ] && echo scx_bpfland 9.8.7 || echo '  --slice-us <N>  How long'\n")
