@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -81,6 +82,17 @@ def test_the_copy_holds_the_backend_and_what_it_needs_and_no_screen_or_model(the
     assert {each.name for each in (there.current / "lib").iterdir()} == {"elftools", "msgspec", "schedtui"}
     assert (package / "_shipped" / "library" / "fair" / "policy.toml").is_file()
     assert not any((package / each).exists() for each in ("app.py", "screens", "agent", "widgets", "cli.py"))
+
+
+def test_all_that_the_copy_imports_is_in_it(there: Targets) -> None:
+    library = there.current / "lib"
+    lacking = set()
+    for path in (library / "schedtui" / "backend").rglob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(each, ast.ImportFrom) and (each.module or "").startswith("schedtui"):
+                module = library / str(each.module).replace(".", "/")
+                lacking |= {str(each.module)} if not (module.is_dir() or module.with_suffix(".py").is_file()) else set()
+    assert lacking == set()
 
 
 def test_doing_it_again_changes_nothing(targets: Targets) -> None:

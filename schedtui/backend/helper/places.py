@@ -24,8 +24,8 @@ class Places(Struct, frozen=True, kw_only=True):
         return cls(root=root, state_folder=str(Path(prepared).parent)) if prepared.startswith("/") else cls(root=root)
 
     def under(self, path: str) -> Path:
-        """A path of the installed system, as it is reached from here."""
-        return self.root / path.lstrip("/")
+        """A path of the installed system, as it is reached from here; the launcher's has the root in front already."""
+        return Path(path) if Path(path).is_relative_to(self.root) else self.root / path.lstrip("/")
 
     @property
     def config(self) -> Path:

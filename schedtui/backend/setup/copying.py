@@ -30,7 +30,7 @@ def wanted_files(python: Interpreter) -> dict[str, Path]:
     package = Path(str(schedtui.__file__)).parent
     copied = {LAUNCHER: Path(launch.__file__)}
     ours = f"{LIBRARY}/schedtui"
-    for name in ("__init__.py", "paths.py"):
+    for name in ("__init__.py", "paths.py", "units.py"):
         copied[f"{ours}/{name}"] = package / name
     copied |= _tree(package / "backend", f"{ours}/backend")
     copied |= _tree(python.msgspec, f"{LIBRARY}/msgspec")
@@ -82,7 +82,8 @@ def write_copy(staging: Path, final: Path, contents: dict[str, bytes], python: I
         place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         place.write_bytes(content)
         place.chmod(0o644)
-    compile_all = ["-m", "compileall", "-q", "-s", str(staging), "-p", str(final), str(staging / LIBRARY)]
+    compile_all = ["-m", "compileall", "-q", "-s", str(staging), "-p", str(final)]
+    compile_all += [str(staging / LIBRARY / each) for each in ("schedtui", "msgspec")]
     _run([str(python.path), "-IS", *compile_all])
 
 

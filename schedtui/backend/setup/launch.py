@@ -36,9 +36,10 @@ def main() -> None:
     if not (flags.isolated and flags.no_site and flags.dont_write_bytecode):
         refuse("It must be started with -ISB, so that no start-up file of anybody's runs.")
     for path in (sys.executable, os.__file__, *sys.path, here, __file__):
-        why = changeable(path)
-        if why:
-            refuse(f"{why}; only root may be able to change what runs here. Mend that, and run setup again.")
+        refuse_if(changeable(path))
+    for folder, folders, files in os.walk(here):
+        for each in (*folders, *files):
+            refuse_if(changeable_here(os.path.join(folder, each)))
     if len(sys.argv) < 2 or sys.argv[1] not in MAINS:
         refuse(f"It starts {', '.join(MAINS)}, and nothing else.")
     name = sys.argv.pop(1)
@@ -89,6 +90,13 @@ def changeable(path: str) -> str:
     return shared
 
 
+def changeable_here(path: str) -> str:
+    """The same for what lies in a folder that only root can change; a link in it has no business there."""
+    found = os.lstat(path)
+    why = "is a link" if stat.S_ISLNK(found.st_mode) else _writable(found)
+    return f"{path} {why}" if why else ""
+
+
 def _parts(path: str) -> list[str]:
     return [each for each in path.split("/") if each]
 
@@ -103,6 +111,12 @@ def _writable(found: os.stat_result) -> str:
     if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
         return f"can be written by group {found.st_gid}"
     return ""
+
+
+def refuse_if(why: str) -> None:
+    """End when somebody but root could have changed what runs."""
+    if why:
+        refuse(f"{why}; only root may be able to change what runs here. Mend that, and run setup again.")
 
 
 def refuse(why: str) -> None:

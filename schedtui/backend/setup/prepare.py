@@ -47,7 +47,8 @@ def main() -> int:
     """Do all of it that can be done; what cannot is told, and the rest goes on."""
     if sys.argv[1:] == ["--only-import"]:
         import schedtui.backend.helper.daemon
-        import schedtui.backend.verifier.service  # noqa: F401
+        import schedtui.backend.verifier.service
+        import schedtui.backend.verifier.verify  # noqa: F401
 
         return 0
     began = time.monotonic()
