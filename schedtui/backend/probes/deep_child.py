@@ -46,6 +46,7 @@ def main() -> None:
 
 def _limit_self(seconds: float) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    Path("/proc/self/oom_score_adj").write_text("800")  # where memory is short, this goes first, and never the helper
     for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, _COMPILE_CPU_S + int(seconds)),
