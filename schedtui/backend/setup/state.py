@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -72,6 +73,14 @@ def setup_command(*arguments: str) -> list[str]:
     return [*admin_command(), sys.executable, "-I", "-m", "schedtui", "setup", *arguments]
 
 
+def program() -> str:
+    """How sudo finds this very schedtui: by its name where it looks, else by its path."""
+    own = Path(sys.argv[0]).resolve()
+    found = shutil.which("schedtui", path=_SUDO_LOOKS)
+    named = own.name != "schedtui" or (found is not None and Path(found).resolve() == own)
+    return "schedtui" if named else str(own)
+
+
 def admin_command() -> list[str]:
     """What asks for a password here; empty when nothing does, and for root."""
     if os.geteuid() == 0:
@@ -83,6 +92,8 @@ def admin_command() -> list[str]:
     return []
 
 
+_SUDO_LOOKS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""sudo's own PATH, as distributions set it."""
 _INSTALLS = (
     "copies schedtui to /usr/local/lib/schedtui, adds the user schedtui-verify, /etc/schedtui, /var/lib/schedtui, two "
     "systemd sockets and a polkit action; schedtui setup --remove takes all of it away"
@@ -91,7 +102,7 @@ _FOR_NOW = "runs a copy that only root can change until schedtui ends, and leave
 
 
 def _advice(version: str, whole: bool, unfinished: bool, same: bool, running: bool, way: Way) -> tuple[str, str, str]:
-    sudo, install = "sudo schedtui setup", _INSTALLS
+    sudo, install = f"sudo {program()} setup", _INSTALLS
     if unfinished:
         return "a setup was stopped half-way", sudo, install
     if whole and not same:
@@ -106,8 +117,8 @@ def _advice(version: str, whole: bool, unfinished: bool, same: bool, running: bo
         return "not installed: this computer can be watched only", sudo, install
     if way == "session":
         why = "not running, and no systemd here that could start it: this computer can be watched only"
-        return why, "sudo schedtui setup --for-now", _FOR_NOW
-    return "not running: this computer can be watched only", "schedtui setup --for-now, as root", _FOR_NOW
+        return why, f"sudo {program()} setup --for-now", _FOR_NOW
+    return "not running: this computer can be watched only", f"{program()} setup --for-now, as root", _FOR_NOW
 
 
 def _version(targets: Targets) -> str:
