@@ -11,7 +11,8 @@ import ctypes
 import threading
 
 _PR_SET_THP_DISABLE = 41
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_LARGE_BYTES = 64 << 10
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _STACK_BYTES = 512 << 10
 _LEAN_STACK_BYTES = 192 << 10
@@ -30,5 +31,8 @@ def hold_memory(*, lean: bool = False) -> bool:
     libc.mallopt(_M_ARENA_MAX, 1)
     libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
     if lean:
+        # Fixed, so that what is as large as the kernel's types goes back when it is freed; locked pages never do.
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
         return bool(libc.mlockall(_MCL_CURRENT | _MCL_ONFAULT) == 0 and libc.mlockall(_MCL_FUTURE) == 0)
     return bool(libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0)
