@@ -702,6 +702,15 @@ class SchedtuiApp(App[None]):
         goal = self.control.goal_of(scheduler.digest) if self.control is not None else ""
         self._open(OwnerScreen(replace(policy, goal=goal), scheduler.settings))
 
+    def action_output(self) -> None:
+        """Open what the scheduler's program prints."""
+        from schedtui.screens.output import OutputScreen
+
+        if self.feed is None:
+            self._toast(NO_MACHINE, "Not now", "warning")
+            return
+        self._open(OutputScreen(self.feed.machine))
+
     def action_model(self) -> None:
         """Open the choice of who answers what is described."""
         from schedtui.screens.model import ModelScreen
@@ -761,6 +770,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("Doctor", "What works here, and what does not (!)", self.action_doctor)
         yield SystemCommand("Panic settings", "The latch, and a hot key that always works", self.action_panic_settings)
         yield SystemCommand("Who runs what", "scx.service, scx_loader, a shell; take over (o)", self.action_owner)
+        yield SystemCommand("Scheduler's output", "What an scx_ program prints (O)", self.action_output)
         yield SystemCommand("Help", "Keys and ideas (?)", self.action_help)
         for name in sorted(self.available_themes):
             yield SystemCommand(

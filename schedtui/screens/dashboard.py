@@ -68,6 +68,7 @@ class Dashboard(Live, Screen[None]):
         Binding("b", "app.probe", "Deep dive"),
         Binding("u", "app.undo", "Undo"),
         Binding("o", "app.owner", "Who runs what"),
+        Binding("O", "app.output", "Output"),
         Binding("exclamation_mark", "app.doctor", "Doctor"),
         Binding("question_mark", "app.help", "Help"),
         Binding("q", "app.quit", "Quit"),

@@ -25,6 +25,7 @@ KEYS = (
     ("w", "Workload: start loads in the lab, and stop them."),
     ("b", "Deep dive: every switch of the task that waits most, or of all, as a histogram."),
     ("o", "Who runs what: scx.service, scx_loader; take over, give back."),
+    ("O", "What the scheduler prints, when it is a program of its own (scx_…)."),
     ("!", "Doctor: what works here, what does not, and how to mend it."),
     ("ctrl+p", "Palette: presets, machines, themes and screens by name."),
     ("tab", "Go from panel to panel: arrows scroll, enter opens."),

@@ -72,6 +72,9 @@ _THROWN_OUT_AT_ONCE = "The kernel threw"
 _RESTART = "unregistered from the main kernel"
 """How the kernel ends a policy that does not handle CPUs that come and go. Source: handle_hotplug() of ext.c."""
 _GONE = (HelperGone, LabFailed)
+_STALLED = "runnable task stall"
+_MUCH_WAITING = 0.5
+"""Threads of the guest that wait for this computer; with more, and little CPU time, a stall is not the policy's."""
 _EMULATORS_OOPS = "int3: 0000 ["
 """QEMU without KVM may run a stale breakpoint while the kernel patches its own code, as it does at each load."""
 
@@ -86,7 +89,7 @@ _TOLD_EVENTS = {
 
 
 class EmulatorFailed(LabFailed):
-    """The emulator, and not the policy, made the guest's kernel stop. A fresh guest is worth a try."""
+    """The emulator, or a busy computer, made the guest stop, and not the policy. A fresh guest is worth a try."""
 
 
 class Trial:
@@ -160,7 +163,7 @@ class Trial:
             self._blamed &= self._host_share() > _HARDLY_ANY
             self.machine.close()
 
-        self._measured_from = time.monotonic(), self._used_s()
+        self._measured_from = time.monotonic(), self._used_s(), self._waited_s()
         timer = threading.Timer(self._limit_s, end)
         timer.daemon = True
         timer.start()
@@ -171,8 +174,21 @@ class Trial:
 
     def _host_share(self) -> float:
         """CPU time that the guest got since the measurement began, of what it could have used."""
-        began, used_s = self._measured_from
+        began, used_s, _ = self._measured_from
         return (self._used_s() - used_s) / (time.monotonic() - began) / min(CPUS, os.cpu_count() or 1)
+
+    def _waited_share(self) -> float:
+        """How many threads of the guest waited for a CPU of this computer, on average since the measurement began."""
+        began, _, waited_s = self._measured_from
+        return (self._waited_s() - waited_s) / (time.monotonic() - began)
+
+    def _waited_s(self) -> float:
+        """Source: Documentation/scheduler/sched-stats.rst, /proc/pid/task/tid/schedstat, second field."""
+        total = 0
+        for each in Path(f"/proc/{self._qemu.process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError):
+                total += int(each.read_text().split()[1])
+        return total / 1e9
 
     def _was_killed(self) -> bool:
         """Somebody killed QEMU; when its guest panics it ends by itself."""
@@ -291,6 +307,10 @@ class Trial:
     ) -> tuple[list[Finding], bool]:
         """Why the kernel took the policy out. One that it wants started anew, because CPUs came or went, is."""
         event = self._ending()
+        if _STALLED in event.text and self._host_share() <= _ENOUGH and self._waited_share() > _MUCH_WAITING:
+            raise EmulatorFailed(
+                f"This computer was too busy to tell whether {name} lets tasks wait too long.", "Try again later."
+            )
         if event.kind == "bad" or not (results and results[-1].hotplug and _RESTART in event.text):
             return [_thrown_out(event, self._test())], True
         self._say(f"loading {name} anew")
