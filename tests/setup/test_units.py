@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schedtui.backend.setup.targets import UNITS
+from schedtui.backend.setup.targets import UNITS, Targets
 from schedtui.backend.setup.units import (
     LEFT_OUT_OF_THE_HELPER,
     LEFT_OUT_OF_THE_VERIFIER,
@@ -84,6 +84,21 @@ def test_the_document_gives_the_same_reasons(left_out: tuple[tuple[str, str], ..
 def test_no_unit_points_into_a_home(name: str) -> None:
     text = unit_files("/usr/bin/python3", kvm=True)[name]
     assert not re.search(r"/home|/root|~/|%h|/tmp", text)
+
+
+def test_the_verifier_can_write_its_own_folder_and_no_other() -> None:
+    text = unit_files("/usr/bin/python3", kvm=True)["schedtui-verify@.service"]
+    assert re.findall(r"^ReadWritePaths=(.*)$", text, re.MULTILINE) == [str(Targets().verify)]
+    assert "ProtectSystem=strict" in text
+    assert "StateDirectory" not in text
+
+
+def test_the_helper_may_write_no_folder_but_its_own_and_what_others_start_schedulers_from() -> None:
+    text = unit_files("/usr/bin/python3", kvm=True)["schedtui-helper.service"]
+    (written,) = re.findall(r"^ReadWritePaths=(.*)$", text, re.MULTILINE)
+    assert set(written.split()) <= {"-/etc/scx_loader", "-/etc/scx_loader.toml", "-/etc/default"}
+    assert Targets().state == Path("/var/lib/schedtui")
+    assert "StateDirectory=schedtui\n" in text
 
 
 def test_only_root_reaches_the_verifier() -> None:

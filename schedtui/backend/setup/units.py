@@ -125,7 +125,7 @@ RuntimeDirectory=schedtui
 RuntimeDirectoryMode=0755
 RuntimeDirectoryPreserve=yes
 # “Make it permanent” writes the configuration of scx_loader or of scx.service, when there is one.
-ReadWritePaths=-/etc/scx_loader -/etc/default
+ReadWritePaths=-/etc/scx_loader -/etc/scx_loader.toml -/etc/default
 UMask=0077
 # What each is for, helper/rights.py says. Those for starting the verifier itself are not needed here.
 CapabilityBoundingSet=CAP_BPF CAP_PERFMON CAP_SYS_ADMIN CAP_SYS_NICE CAP_SYS_RESOURCE CAP_SYS_PTRACE CAP_SYSLOG
@@ -160,7 +160,7 @@ MemorySwapMax=0
 TasksMax=256
 LimitCORE=0
 UMask=0077
-ReadWritePaths=/var/lib/schedtui/lab
+ReadWritePaths=/var/lib/schedtui/verify
 InaccessiblePaths=-/etc/schedtui
 ProtectProc=invisible
 ProtectControlGroups=yes
