@@ -44,6 +44,7 @@ _PROGRAM = re.compile(r"scx_[a-z0-9_]{1,30}", re.ASCII)
 _FLAG = re.compile(r"[A-Za-z0-9_.,=:+/-]{1,64}", re.ASCII)
 """Without a character that TOML, systemd or a shell (scx.service has one start it) would read as more than itself."""
 _MOST_FLAGS = 32
+_MAKE_FOLDER = "The helper's unit may write there once the folder exists: sudo mkdir -p {0}, then restart the helper."
 _BY_HAND = "Change it by hand; schedtui leaves it as it is."
 
 
@@ -90,7 +91,8 @@ class Permanent:
             _replace(path, after, permissions)
         except OSError as error:
             self._keep(self._kept()[:-1])
-            raise BadFile(f"{change.path} could not be written: {error.strerror}.", _BY_HAND) from error
+            remedy = _MAKE_FOLDER.format(path.parent) if error.errno == errno.EROFS else _BY_HAND
+            raise BadFile(f"{change.path} could not be written: {error.strerror}.", remedy) from error
         if change.enables:
             self._systemctl("enable", change.enables)
         return msgspec.structs.replace(change, done=True)
