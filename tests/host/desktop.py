@@ -32,6 +32,7 @@ import io
 import json
 import marshal
 import os
+import shutil
 import signal
 import struct
 import tarfile
@@ -215,7 +216,7 @@ class DesktopGuest:
         qemu = find_qemu()
         version = ".".join(map(str, qemu.version))
         shape = Shape(qemu.path, version, self.kernel, self._cpus, self._memory_mib, _plan(), ports=inside.PORTS)
-        self._guest, _, _ = Snapshots(paths.cache_dir() / "lab").open(shape, quiet)
+        self._guest, _, _ = Snapshots(_snapshots()).open(shape, quiet)
         try:
             ports = self._guest.qemu.ports
             self._links = {name: Link(name, ports[name]) for name in (ROOT_PORT, USER_PORT, PYTHON_PORT)}
@@ -364,6 +365,15 @@ def _who(uid: int) -> tuple[str, dict[str, int]]:
 def _done(argv: tuple[str, ...], told: dict[str, Any], payload: bytes) -> Done:
     output, errors = payload[: told["out"]].decode(errors="replace"), payload[told["out"] :].decode(errors="replace")
     return Done(argv, told["code"], output, errors, told["seconds"], told["timed_out"])
+
+
+def _snapshots() -> Path:
+    """A folder of their own, so that no other guest takes their place; what the lab found out of KVM is known there."""
+    folder, known = paths.cache_dir() / "desktop" / "snapshots", paths.cache_dir() / "lab" / "kvm.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if known.exists() and not (folder / known.name).exists():
+        shutil.copy(known, folder)
+    return folder
 
 
 def _plan() -> ImagePlan:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from schedtui.backend.bpf.compiler import compile_bpf
-from schedtui.backend.library.catalogue import load_library
-from schedtui.paths import shipped
 from tests.host.desktop import STATE, DesktopGuest
 from tests.host.verifying import Verifier
 
 pytestmark = pytest.mark.lab
-
-FAIR = shipped("library") / "fair" / "fair.bpf.c"
 
 BEGIN = """
 import os
@@ -72,8 +65,6 @@ class Place:
 
     def __init__(self, desktop: DesktopGuest) -> None:
         self.desktop = desktop
-        digest = hashlib.sha256(compile_bpf(FAIR)).hexdigest()
-        desktop.write(f"{STATE}/library.json", json.dumps({digest: "fair"}).encode())
         desktop.start_helper("--allow", "1000")
         self.verifier: Verifier = desktop.start_verifier()
         desktop.user_python(BEGIN)
@@ -84,7 +75,6 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    assert load_library().policies["fair"].source
     with DesktopGuest() as desktop:
         yield Place(desktop)
 
@@ -121,6 +111,21 @@ def test_new_code_is_not_loaded_where_nobody_can_be_asked(place: Place) -> None:
     assert place.says("prove(new)").startswith("not-permitted: ")
     assert place.says("load(new)").startswith("not-proven: ")
     assert place.desktop.state == "disabled"
+
+
+@pytest.mark.soak
+@pytest.mark.matrix
+def test_new_code_is_loaded_once_a_person_permitted_it(place: Place) -> None:
+    place.desktop.write("/usr/bin/pkcheck", b'#!/bin/sh\necho "$@" >> /run/asked\n', mode=0o755)
+    place.says("new = obj + b'\\0'")
+    assert place.says("prove(new)") in ("pass", "warn")
+    assert place.says("load(new)") == "fair"
+    assert place.says("prove(new)") in ("pass", "warn")
+    (asked,) = place.desktop.read("/run/asked").decode().splitlines()
+    pid = place.says("os.getpid()")
+    assert f"--action-id org.schedtui.load-generated --process {pid}," in asked
+    assert asked.endswith("--allow-user-interaction")
+    place.says("client.call(protocol.Unload())")
 
 
 def test_a_token_of_another_key_or_a_changed_one_is_refused(place: Place) -> None:

@@ -5,6 +5,7 @@ The tests of this file are one story on one guest, in order.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -62,21 +63,27 @@ def test_a_command_runs_a_proven_policy_and_gives_the_computer_back(desktop: Des
     assert desktop.state == "disabled"
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_what_is_worse_is_taken_back_by_itself(desktop: DesktopGuest) -> None:
-    desktop.start([str(PYTHON), "-I", "-c", LOADS, "frames", "hogs"])
-    tried = desktop.schedtui("try", "fifo", *LONG_TURNS, "--yes", "--json", timeout_s=300).good().data
+    loads = desktop.start([str(PYTHON), "-I", "-c", LOADS, "frames", "hogs"])
+    for _ in range(3):
+        tried = desktop.schedtui("try", "fifo", *LONG_TURNS, "--yes", "--json", timeout_s=400).good().data
+        if tried["outcome"] and tried["outcome"]["verdict"] != "inconclusive":  # of a computer that is too busy
+            break
     assert tried["state"] == "reverted", tried
     assert tried["outcome"]["verdict"] == "worse" or "has waited" in tried["reason"], tried
     assert (tried["after"], desktop.ops) == ("EEVDF", "")
+    loads.signal(signal.SIGKILL, group=True)
 
 
 def test_what_a_person_keeps_outlives_the_program_that_loaded_it(desktop: DesktopGuest) -> None:
-    trying = desktop.start(["try", "interactive"], loaded=True, terminal=(100, 30))
+    trying = desktop.start(["try", "fair"], loaded=True, terminal=(100, 30))
     assert trying.shows("Keep it?", 300), trying.text
     trying.press(b"y\n")
     assert trying.wait(60).code == 0, trying.text
     status = desktop.schedtui("status", "--json").good().data
-    assert status["scheduler"] == desktop.ops == "interactive"
+    assert status["scheduler"] == desktop.ops == "fair"
 
 
 def test_panic_from_another_shell_ends_it_and_nothing_is_loaded_until_a_person_allows_it(desktop: DesktopGuest) -> None:
@@ -90,6 +97,6 @@ def test_panic_from_another_shell_ends_it_and_nothing_is_loaded_until_a_person_a
 
 
 def test_history_and_audit_tell_what_happened(desktop: DesktopGuest) -> None:
-    assert "interactive" in desktop.schedtui("history").good().output
+    assert "fair" in desktop.schedtui("history").good().output
     audit = desktop.schedtui("audit", "--verify").good()
     assert audit.output
