@@ -217,7 +217,7 @@ class Match(Struct, frozen=True, kw_only=True):
     why: str
     measured: str = ""
     can_load: bool = True
-    """False for a program of others, which schedtui does not start."""
+    """False for a program of others that cannot be started here."""
 
 
 class ObserveFacts(TypedDict):

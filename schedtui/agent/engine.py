@@ -46,6 +46,7 @@ from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError, UnknownName
 from schedtui.backend.history import outcome_of
 from schedtui.backend.library.catalogue import CLASSES
+from schedtui.backend.library.starting import in_mode
 from schedtui.backend.machine import Machine
 from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
 from schedtui.backend.store import Store
@@ -356,7 +357,7 @@ class Engine:
             summary=bench.summary,
             matches=planning.search(bench, f"{bench.request.words} {CLASSES.get(workload.class_id, '')}".strip()),
             choices=self._choices(workload),
-            policies=bench.library.loadable(),
+            policies=planning.loadable(bench),
             outcomes=planning.outcomes_for(bench, workload.class_id),
             notes=planning.learned(bench, class_id=workload.class_id),
             rounds=tuple(bench.rounds),
@@ -366,9 +367,9 @@ class Engine:
         return bench.plan
 
     def _choices(self, workload: Workload) -> tuple[Choice, ...]:
-        library = self._bench.library
-        preset = library.preset_for(workload.class_id)
-        return tuple(each for each in preset.choices if each.policy in library.loadable()) if preset else ()
+        loadable = planning.loadable(self._bench)
+        preset = self._bench.library.preset_for(workload.class_id)
+        return tuple(each for each in preset.choices if each.policy in loadable) if preset else ()
 
     def _execute(self, plan: Plan) -> Tried:
         bench = self._bench
@@ -400,7 +401,7 @@ class Engine:
 
     def _subject(self, plan: Plan, beginning: Policy) -> Subject:
         if plan.mode == "configure":
-            return Subject(policy=beginning, settings=plan.settings)
+            return Subject(policy=in_mode(beginning, self._workload().class_id)[0], settings=plan.settings)
         workload = self._workload()
         made = Draft(
             name=plan.policy,
@@ -431,7 +432,7 @@ class Engine:
         )
         self._asking.tell(Planned, plan=bench.plan)
         bench.deployment, bench.gave_up = None, ""
-        bench.subject = Subject(policy=policy, settings=bench.plan.settings)
+        bench.subject = Subject(policy=in_mode(policy, workload.class_id)[0], settings=bench.plan.settings)
         if trying.prove(bench).verdict != "fail":
             trying.permit_canary(bench)
             trying.trial(bench)

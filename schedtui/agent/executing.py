@@ -108,7 +108,7 @@ def tools() -> Iterator[Tool[Bench, Any]]:
 def _policy_source(bench: Bench, given: takes.PolicySource) -> Result:
     if not given.name:
         return Result(text=_draft(bench).source, summary="The draft as it is now")
-    return Result(text=source_of(library_policy(bench, given.name)), summary=f"The source of {given.name}")
+    return Result(text=source_of(library_policy(bench, given.name, source=True)), summary=f"The source of {given.name}")
 
 
 def _header_reference(_bench: Bench, given: takes.HeaderReference) -> Result:

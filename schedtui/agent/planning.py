@@ -12,6 +12,7 @@ from schedtui.agent.bench import Bench, role_tool
 from schedtui.agent.events import Planned
 from schedtui.agent.tools import Result, Tool, shown
 from schedtui.backend.errors import BadFile, NotPermitted
+from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import (
     Plan,
     Policy,
@@ -79,7 +80,7 @@ def search(bench: Bench, words: str, limit: int = 12) -> tuple[takes.Match, ...]
             score=each.score,
             why=each.why,
             measured=each.measured,
-            can_load=bool(each.policy.source),
+            can_load=each.policy.name in loadable(bench),
         )
         for each in Search(bench.library, store=bench.store).find(words, limit)
     )
@@ -107,7 +108,7 @@ def _show_policy(bench: Bench, given: takes.ShowPolicy) -> Result:
         f"For: {'; '.join(policy.for_whom)}",
         f"Not for: {'; '.join(policy.not_for)}" if policy.not_for else "",
         f"Limits: {'; '.join(policy.limits)}" if policy.limits else "",
-        "" if policy.source else "schedtui cannot load it: it is a program of others.",
+        "" if policy.name in loadable(bench) else f"It cannot be run: it {why_not(policy, bench.info.kind)}.",
         learning.lessons(outcomes=_outcomes(bench, policy=policy.name), most_tokens=300),
     ]
     return Result(text="\n".join(filter(None, parts)), summary=policy.summary, facts={"policy": policy})
@@ -154,7 +155,7 @@ def _submit_plan(bench: Bench, given: takes.SubmitPlan) -> Result:
         if settings:
             raise NotPermitted("A policy that does not exist yet has no settings.", "Say the numbers in change.")
     else:
-        policy = library_policy(bench, given.policy)
+        policy = library_policy(bench, given.policy, source=given.mode == "modify")
         settings = differing(policy, check_settings(policy, settings))
     if given.mode != "configure" and not given.change.strip():
         raise NotPermitted(f"{given.mode.capitalize()} needs change: what the source is to do.", "Add it.")
@@ -191,15 +192,26 @@ def differing(policy: Policy, settings: dict[str, Setting]) -> dict[str, Setting
     return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
-def library_policy(bench: Bench, name: str) -> Policy:
-    """A policy that schedtui can load. Raises UnknownName, NotPermitted."""
+def library_policy(bench: Bench, name: str, *, source: bool = False) -> Policy:
+    """A policy that can be run here, with a ``source`` if that is asked for. Raises UnknownName, NotPermitted."""
     policy = bench.library.policy(name)
-    if not policy.source:
+    if name not in loadable(bench):
         raise NotPermitted(
-            f"{name} is a program of others, which schedtui does not start.",
+            f"{name} is a program of others, and {why_not(policy, bench.info.kind)}.",
+            f"There are: {', '.join(loadable(bench))}.",
+        )
+    if source and not policy.source:
+        raise NotPermitted(
+            f"{name} is a program of others: its source is not here.",
             f"There are: {', '.join(bench.library.loadable())}.",
         )
     return policy
+
+
+def loadable(bench: Bench) -> dict[str, Policy]:
+    """What can be run on the bench's machine: every source, and the external schedulers that can be started there."""
+    policies = bench.library.policies
+    return {name: each for name, each in policies.items() if each.source or not why_not(each, bench.info.kind)}
 
 
 def _check_new_name(bench: Bench, name: str) -> None:

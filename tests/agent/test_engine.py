@@ -299,7 +299,7 @@ def test_a_stage_cannot_be_skipped_nor_anything_tried_that_was_not_proven(start:
 
 NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"policy": "no-such-policy"}, "no policy called"),
-    ({"policy": "scx_lavd"}, "does not start"),
+    ({"policy": "scx_lavd"}, "is not installed here"),
     ({"policy": "interactive", "settings": {"slice_us": 1}}, "cannot be"),
     ({"policy": "interactive", "settings": {"sudo": True}}, "no tunable"),
     ({"policy": "fair", "mode": "create", "change": "x"}, "already"),
