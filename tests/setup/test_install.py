@@ -112,6 +112,7 @@ def test_what_an_administrator_wrote_into_the_configuration_stays(targets: Targe
     assert tomllib.loads(text) == {"allow": [1234, PEOPLE], "panic": {"hotkey": True}}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("text", ["allow = [", "allow = 'everybody'", "allow = ['alice']"])
 def test_a_configuration_that_makes_no_sense_is_told_and_left_alone(targets: Targets, text: str) -> None:
     targets.config.parent.mkdir(parents=True)
@@ -121,6 +122,7 @@ def test_a_configuration_that_makes_no_sense_is_told_and_left_alone(targets: Tar
     assert everything(targets.root) == before
 
 
+@pytest.mark.soak
 def test_a_damaged_copy_is_made_again(targets: Targets) -> None:
     installed(targets)
     (targets.current / "lib" / "schedtui" / "paths.py").write_text("damaged")
@@ -171,6 +173,7 @@ def test_a_full_disk_leaves_everything_as_it_was(targets: Targets) -> None:
         subprocess.run(["umount", library], check=True)
 
 
+@pytest.mark.soak
 def test_an_update_that_fails_leaves_the_installation_that_was_there(targets: Targets) -> None:
     installed(targets)
     setup(targets, "--no-machine", "--user", "nobody")
@@ -222,6 +225,7 @@ def test_removing_takes_all_of_it_away(targets: Targets) -> None:
     assert set(left) - set(before) <= {"etc/systemd/system/sockets.target.wants"}
 
 
+@pytest.mark.soak
 def test_removing_what_was_killed_half_way_leaves_nothing(targets: Targets) -> None:
     before = everything(targets.root)
     process = subprocess.Popen(command(targets, "--no-machine"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
