@@ -26,6 +26,7 @@ from schedtui.backend.errors import BadFile, NotPermitted, SetupFailed
 from schedtui.backend.machine import Progress
 from schedtui.backend.setup import copying, system
 from schedtui.backend.setup.interpreter import Interpreter, find_interpreter
+from schedtui.backend.setup.state import answers
 from schedtui.backend.setup.targets import ACTIONS, SOCKETS, USER, Targets
 from schedtui.backend.setup.trust import changeable
 from schedtui.backend.setup.units import polkit_actions, unit_files
@@ -244,11 +245,12 @@ def _changes(
     for path, content in files.items():
         what = f"who may use the helper: {', '.join(map(_name_of, uids))}" if path == targets.config else ""
         changes.append(Change(kind="file", target=shown(path), what=what, state=_state_of(path, content)))
+    restarts = "; the helper that runs is started anew, and what it has loaded ends" if answers(targets.socket) else ""
     changes.append(
         Change(
             kind="units",
             target=" ".join(SOCKETS),
-            what="systemd listens there, and starts the helper when it is first needed",
+            what=f"systemd listens there, and starts the helper when it is first needed{restarts}",
             state="same" if all((targets.wanted / each).is_symlink() for each in SOCKETS) else "new",
         )
     )
