@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from schedtui.backend.machine import open_machine
 from schedtui.commands.hold import let_go_of_kept, state_of
 from schedtui.commands.options import json_option, lab_options, machine_option
-from schedtui.console import NOT_DONE, Console, opened
+from schedtui.console import NOT_DONE, Console
 
 if TYPE_CHECKING:
     from schedtui.backend.machine import Machine
@@ -38,12 +40,12 @@ def panic(
     if spec != "lab" and (kernel or cpus):
         raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
     console = Console(as_json)
-    with opened(spec, console, kernel=kernel, cpus=cpus) as it:
+    with contextlib.closing(open_machine(spec, kernel=kernel, cpus=cpus)) as it:
+        if spec != "host":
+            it.open(console.progress)  # a computer of one's own is looked at after the panic
         if release:
             _release(it, console)
             return
-        if spec != "host":
-            it.open(console.progress)  # a computer that starves panics first
         done = it.panic()
         info, after = it.open(console.progress), done.scheduler
         data = {
