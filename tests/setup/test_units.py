@@ -47,6 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_finds_no_fault_with_a_unit(folder: Path, name: str) -> None:
@@ -55,6 +56,7 @@ def test_systemd_finds_no_fault_with_a_unit(folder: Path, name: str) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+@pytest.mark.slow
 @needs_systemd
 @pytest.mark.parametrize(("name", "most"), [("schedtui-helper.service", 4.0), ("schedtui-verify@.service", 1.5)])
 def test_systemd_finds_a_service_little_exposed(folder: Path, name: str, most: float) -> None:
