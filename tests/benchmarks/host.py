@@ -19,6 +19,7 @@ from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Deployment, digest_of
 from schedtui.backend.store import Store
+from tests.benchmarks import panic
 from tests.host.desktop import DesktopGuest
 
 _WATCHED_S = 30.0
@@ -120,7 +121,7 @@ def _helper_s(machine: LabMachine) -> float:
     return _used_s(machine.run(["sh", "-c", _HELPER], 30).output.encode())
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"helper": helper, "breaker": breaker}
+SECTIONS: dict[str, Callable[[], None]] = {"helper": helper, "breaker": breaker, "panic": panic.main}
 
 
 def main(names: list[str]) -> None:
