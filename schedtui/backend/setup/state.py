@@ -113,6 +113,8 @@ def _advice(version: str, whole: bool, unfinished: bool, same: bool, running: bo
         return "installed, but it does not answer", "sudo systemctl restart schedtui-helper.socket", "starts it again"
     if running:
         return "runs for this session", "", ""
+    if version:
+        return "installed, but a part of it, or the Python that it runs with, is gone", sudo, install
     if way == "systemd":
         return "not installed: this computer can be watched only", sudo, install
     if way == "session":
