@@ -29,12 +29,7 @@ from schedtui.widgets.stages import error_lines
 class OwnerScreen(Live, Screen[None]):
     """One page. ``policy``: what schedtui runs here now, in its mode, when it is an external scheduler."""
 
-    CSS_PATH = "doctor.tcss"
-    DEFAULT_CSS = """
-    OwnerScreen #heading { height: 1; padding: 0 1; text-style: bold; color: $primary; background: $surface; }
-    OwnerScreen #page { height: 1fr; padding: 1 3; border: round $foreground 25%; }
-    OwnerScreen #page Static { height: auto; max-width: 100; margin-bottom: 1; }
-    """
+    CSS_PATH = "owner.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "look", "Look again"),
         Binding("t", "take_over", "Take over"),
@@ -117,7 +112,7 @@ class OwnerScreen(Live, Screen[None]):
             self.query_one("#change", Static).update(error_lines(error.message, error.remedy, error.details))
         else:
             self._status = message.status
-            self.query_one("#owner", Static).update("\n".join(told(message.status)))
+            self.query_one("#owner", Static).update(Content("\n".join(told(message.status))))
             self.query_one("#change", Static).update("")
         self._show_keys()
 
