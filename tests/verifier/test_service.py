@@ -30,7 +30,7 @@ class Asked:
 
     def __init__(self, *options: str, user: str = "--as-root", env: dict[str, str] | None = None) -> None:
         self.link, theirs = socket.socketpair()
-        self.link.settimeout(60)
+        self.link.settimeout(300)
         command = [sys.executable, "-m", "schedtui.backend.verifier.service", "--fd", str(theirs.fileno()), *options]
         with theirs:
             self.process = subprocess.Popen([*command, *filter(None, [user])], pass_fds=(theirs.fileno(),), env=env)
