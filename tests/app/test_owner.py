@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schedtui.screens.owner import OwnerScreen
 from tests.app.conftest import live, running, screen_text, until
 
 
+@pytest.mark.slow
 async def test_says_who_runs_what_and_what_taking_over_needs() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
