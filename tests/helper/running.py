@@ -82,9 +82,9 @@ class RunningHelper:
     def raw(self, uid: int = ALLOWED) -> socket.socket:
         """A connection that says nothing by itself."""
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.settimeout(20)
         with as_user(uid):
             link.connect(str(self.socket))
+        link.settimeout(20)
         return link
 
     def close(self) -> None:

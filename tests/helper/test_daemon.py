@@ -207,6 +207,31 @@ def test_a_flood_and_a_client_that_does_not_read_keep_nobody_waiting(
         assert client.call(protocol.GetScheduler(), 5).scheduler
 
 
+def test_strangers_who_knock_without_end_keep_no_user_out(helper: RunningHelper) -> None:
+    knocked = subprocess.Popen(
+        [sys.executable, "-c", KNOCKING, str(helper.socket), str(STRANGER)], stdout=subprocess.PIPE
+    )
+    try:
+        assert knocked.stdout and knocked.stdout.readline()
+        for _ in range(5):
+            assert served(helper)
+    finally:
+        knocked.kill()
+        knocked.wait()
+        assert knocked.stdout
+        knocked.stdout.close()
+
+
+KNOCKING = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+print("knocking", flush=True)
+while True:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.connect(sys.argv[1])
+"""
+
+
 def test_clients_that_vanish_leave_nothing(helper: RunningHelper, client: HelperClient) -> None:
     before = open_files(helper)
     for number in range(40):
@@ -216,14 +241,18 @@ def test_clients_that_vanish_leave_nothing(helper: RunningHelper, client: Helper
             )
             link.sendall(whole[: 5 * number])
 
-    def alone() -> bool:
-        status = client.call(protocol.GetStatus()).status
-        return status is not None and status.sessions == 1 and open_files(helper) <= before + 2
+    assert until(lambda: sessions(client) == 1 and open_files(helper) <= before + 2, 10), open_files(helper)
 
-    assert until(alone, 10), open_files(helper)
+
+def sessions(client: HelperClient) -> int:
+    status = client.call(protocol.GetStatus()).status
+    assert status is not None
+    return status.sessions
 
 
 def test_one_user_takes_not_all_places_and_root_always_has_one(helper: RunningHelper) -> None:
+    with contextlib.closing(helper.client(0)) as root:
+        assert until(lambda: sessions(root) == 1, 10), "those of the tests before have gone"
     with contextlib.ExitStack() as held:
         for _ in range(MOST_OF_A_USER):
             held.enter_context(contextlib.closing(helper.client()))

@@ -37,14 +37,14 @@ def connect(path: Path, *, owner: int = 0) -> HelperClient:
     """
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.settimeout(_CONNECT_LIMIT_S)
+        # A blocking connect waits for its turn when many knock; one with Python's timeout would fail at once.
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _CONNECT_LIMIT_S, 0))
         link.connect(str(path))
         _, uid, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid != owner:
             raise NotPermitted(
                 f"What listens at {path} is no helper of root's: user {uid} runs it.", "Run: sudo schedtui setup"
             )
-        link.settimeout(None)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         link.close()
         raise FileNotFoundError(path) from error

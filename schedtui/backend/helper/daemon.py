@@ -63,7 +63,7 @@ MOST_FILES = 4096
 REFUSALS_PER_S = 20.0
 CANNOT_START = 78
 """The exit code for a wrong configuration, as in sysexits.h."""
-_BACKLOG = 16
+_BACKLOG = 64
 _FIRST_PASSED = 3
 _MAX_UID = 1 << 32
 _SETUP = "Run: sudo schedtui setup"
@@ -195,7 +195,8 @@ class Daemon:
         if refusal is None:
             return self._server.add(SocketChannel(connection), LIMITS, uid=uid, pid=pid)
         connection.setblocking(False)
-        if not self._refusals.wait_s():
+        told = uid in self._allowed or not self._refusals.wait_s()
+        if told:
             self._refusals.take()
             with contextlib.suppress(OSError):
                 connection.send(protocol.encode(Reply(0, failure=protocol.failure_of(refusal))), socket.MSG_NOSIGNAL)

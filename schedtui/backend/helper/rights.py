@@ -15,7 +15,7 @@ from pathlib import Path
 NEEDED: dict[str, str] = {
     "bpf": "loads the scheduler's programs and maps",
     "perfmon": "a scheduler reads the kernel's task structures, and so does the latency probe",
-    "sys_admin": "on some kernels struct_ops are loaded by nobody else; external schedulers ask for it too",
+    "sys_admin": "puts a verifier that it starts itself out of the network; external schedulers want it",
     "sys_nice": "each thread puts itself into the real-time class, and what it starts back into the normal one",
     "sys_resource": "external schedulers raise their own limit of locked memory",
     "sys_ptrace": "reads in /proc which program of root's holds a scheduler",

@@ -40,6 +40,7 @@ _RESCAN_S = 1.0
 _FIRST_FRAME_S = 0.25
 _LEAST_INTERVAL_S = 0.05
 _ACCEPTED_AT_ONCE = 8
+_AFTER_REFUSAL_S = 0.02
 
 BodyT = TypeVar("BodyT")
 
@@ -240,13 +241,19 @@ class Server:
 
     def _accept(self) -> None:
         assert self._listener is not None and self._admit is not None
+        refused = False
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                return
+                break
             if self._admit(connection) is None:
                 self.discard(connection)
+                refused = True
+        if refused:  # whoever may not come in keeps the others waiting a moment, and not this thread busy
+            number = self._listener.fileno()
+            self._held[number] = time.monotonic() + _AFTER_REFUSAL_S
+            self._poll.modify(number, 0)
 
     def _hold(self, session: Session) -> None:
         wait_s = session.held_s()
@@ -258,7 +265,10 @@ class Server:
         now = time.monotonic()
         for number in [number for number, until in self._held.items() if until <= now]:
             del self._held[number]
-            session = self._by_number[number]
+            session = self._by_number.get(number)
+            if session is None:
+                self._poll.modify(number, select.EPOLLIN)  # the listener
+                continue
             self._poll.modify(number, select.EPOLLIN | select.EPOLLOUT)
             for request in session.waiting_requests():
                 self._take(session, request)
