@@ -31,7 +31,13 @@ def test_the_bare_command_reads_no_command_line_before_it_opens_the_screens() ->
 
 @pytest.mark.parametrize(
     "module",
-    ["backend.helper.handlers", "backend.helper.guest", "backend.bpf.loader", "backend.probes.sampler"],
+    [
+        "backend.helper.daemon",
+        "backend.helper.handlers",
+        "backend.helper.guest",
+        "backend.bpf.loader",
+        "backend.probes.sampler",
+    ],
 )
 def test_privileged_code_imports_the_standard_library_and_msgspec_alone(module: str) -> None:
     ours = imported_by(f"import schedtui.{module}")
