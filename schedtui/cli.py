@@ -116,6 +116,10 @@ def status(context: click.Context, machine: str | None, kernel: Path | None, cpu
         f"scheduler  {scheduler.name} ({_whose(scheduler)})",
         f"sched_ext  {state_of(scheduler)}",
     ]
+    if info.kind == "host" and info.can_load:
+        lines.append("helper     ready: what it has proven can be loaded here")
+    if scheduler.latched:
+        lines.append("Panic was pressed: nothing is loaded until you release it: schedtui panic --release")
     if info.reason:
         lines.append(info.reason)
     console.result(data, "\n".join(lines))

@@ -52,7 +52,8 @@ def apply_and_hold(
     lost = ""
     try:
         live = [each.name for each in proposal.policy.tunables if each.live]
-        console.note(f"{loaded.name} runs on {info.kind}{'' if seconds else '; Ctrl-C gives it back'}.")
+        where = {"host": "on this computer", "lab": "in the lab"}.get(info.kind, f"on {info.kind}")
+        console.note(f"{loaded.name} runs {where}{'' if seconds else '; Ctrl-C gives it back'}.")
         if live and sys.stdin is not None and sys.stdin.isatty():
             console.note(f"Type NAME=VALUE to change it while it runs: {', '.join(live)}.")
         lost = _hold(machine, proposal.policy if live else None, loaded, seconds, console)

@@ -115,7 +115,7 @@ def test_every_tunable_can_be_set_to_its_ends() -> None:
 def test_a_signal_ends_a_policy_that_runs_on_and_restores(running: list[Running], number: int, code: int) -> None:
     command = Running("apply", "fair", *IN_LAB)
     running.append(command)
-    command.wait_for("runs on lab")
+    command.wait_for("runs in the lab")
     ended, out = command.end(number)
     assert ended == code
     assert "EEVDF runs again." in out
@@ -125,14 +125,14 @@ def test_a_signal_ends_a_policy_that_runs_on_and_restores(running: list[Running]
 def test_a_policy_stopped_before_its_time_is_said_to_be(running: list[Running]) -> None:
     command = Running("apply", "fair", *IN_LAB, "--for", "1h")
     running.append(command)
-    command.wait_for("runs on lab")
+    command.wait_for("runs in the lab")
     assert command.end(signal.SIGINT)[0] == 130
 
 
 def test_a_live_tunable_is_changed_by_a_typed_line_and_a_wrong_line_ends_nothing(running: list[Running]) -> None:
     command = Running("apply", "focus", *IN_LAB)
     running.append(command)
-    command.wait_for("runs on lab")
+    command.wait_for("runs in the lab")
     assert command.process.stdin
     command.process.stdin.write("focus_nam=steam\nnonsense\nslice_us=9000\nfocus_name=steam\n")
     command.process.stdin.flush()
@@ -146,7 +146,7 @@ def test_a_live_tunable_is_changed_by_a_typed_line_and_a_wrong_line_ends_nothing
 def test_kill_9_leaves_no_process_of_the_lab_behind(running: list[Running]) -> None:
     command = Running("apply", "fair", *IN_LAB)
     running.append(command)
-    command.wait_for("runs on lab")
+    command.wait_for("runs in the lab")
     assert len(command.survivors()) > 1
     assert command.end(signal.SIGKILL)[0] == -9
     assert until(lambda: not command.survivors())

@@ -355,7 +355,7 @@ class DesktopGuest:
         code = f"import {', '.join(_PRELOADED)}".encode()
         both = [user.ask("preload", modules=_PRELOADED), python.ask("", code)]
         for each in both:
-            each.result(60)
+            each.result(240)
 
 
 def _who(uid: int) -> tuple[str, dict[str, int]]:

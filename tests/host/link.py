@@ -12,6 +12,10 @@ from itertools import count
 from typing import Any
 
 
+_SLACK_S = 180.0
+"""A guest on a busy computer is slow, and that says nothing."""
+
+
 class DesktopFailed(AssertionError):
     """Something of the guest's own, or the Python given to ``user_python``, failed."""
 
@@ -32,7 +36,7 @@ class Link:
         """Ask, and wait for the answer. Raises DesktopFailed."""
         if op == "run":
             arguments["timeout_s"] = timeout_s
-        told, content = self.ask(op, payload, **arguments).result((timeout_s or 30) + 30)
+        told, content = self.ask(op, payload, **arguments).result((timeout_s or 60) + _SLACK_S)
         if "error" in told:
             raise DesktopFailed(f"{self._name}: {told['error']}")
         return told, content

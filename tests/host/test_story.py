@@ -51,6 +51,7 @@ def test_with_the_helper_it_can_load_and_another_user_cannot(desktop: DesktopGue
     desktop.start_helper("--allow", "1000")
     status = desktop.schedtui("status", "--json").good().data
     assert (status["scheduler"], status["can_load"]) == ("EEVDF", True)
+    assert "helper     ready" in desktop.schedtui("status").good().output
     refused = desktop.schedtui("apply", "fair", "--for", "1s", uid=OTHER)
     assert refused.code == 1
     assert "User 1001 may not change this computer's scheduler" in refused.errors
@@ -92,8 +93,11 @@ def test_panic_from_another_shell_ends_it_and_nothing_is_loaded_until_a_person_a
     assert until(lambda: desktop.state == "disabled")
     refused = desktop.schedtui("apply", "fair", "--for", "1s")
     assert refused.code == 1
-    assert "panic" in refused.errors.lower()
+    assert "schedtui panic --release" in refused.errors
+    assert "schedtui panic --release" in desktop.schedtui("status").good().output
     assert desktop.ops == ""
+    desktop.schedtui("panic", "--release").good()
+    assert desktop.schedtui("apply", "fair", "--for", "1s", "--json").good().data["scheduler"] == "fair"
 
 
 def test_history_and_audit_tell_what_happened(desktop: DesktopGuest) -> None:

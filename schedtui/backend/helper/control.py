@@ -413,7 +413,7 @@ class SchedulerControl:
         if self._latched:
             raise PanicLatched(
                 "Panic was pressed: nothing is loaded until you release it.",
-                "Open the presets and press enter on one: it asks, and releases it.",
+                "Release it: schedtui panic --release, or press enter on a preset: it asks, and releases it.",
             )
 
     def _refuse_others(self, holder: Holder | None) -> None:
