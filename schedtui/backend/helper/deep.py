@@ -33,6 +33,7 @@ _CHILD = Path(deep.__file__).with_name("deep_child.py")
 _SIGN = "DEEP DIVE "
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAME_IN_CGROUP = re.compile(r"[^/\0]{1,255}")
+_TRACING = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _one = threading.Lock()
 
 
@@ -58,6 +59,11 @@ def run_probe(name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
     deep.checked_seconds(seconds)
     _check_whom(pid, cgroup)
     package = deep.find_bcc()
+    if not any(Path(each, "events/sched/sched_switch/format").is_file() for each in _TRACING):
+        raise MissingTool(
+            "The kernel's tracepoints are not in sight: nothing is mounted at /sys/kernel/tracing.",
+            "Run: sudo mount -t tracefs tracefs /sys/kernel/tracing",
+        )
     if not _one.acquire(blocking=False):
         raise BadMessage("A deep dive goes on already; its cost would be part of what this one sees.", "Wait for it.")
     try:
