@@ -20,7 +20,7 @@ from tests.terminal import Terminal
 
 pytestmark = [
     needs_root,
-    pytest.mark.slow,
+    pytest.mark.soak,  # while it runs, every other test would find a helper on this computer
     pytest.mark.skipif(state().installed or state().running, reason="this computer has a helper of its own"),
 ]
 HERE = Targets()
@@ -56,7 +56,6 @@ def test_it_ends_with_the_process_that_it_was_started_for(somebody: subprocess.P
     assert not HERE.socket.exists()
 
 
-@pytest.mark.soak
 def test_it_runs_from_where_only_root_can_write_with_an_empty_environment(somebody: subprocess.Popen[bytes]) -> None:
     setup(HERE, "--for-now", "--until", str(somebody.pid))
     for each in helpers():
@@ -66,7 +65,6 @@ def test_it_runs_from_where_only_root_can_write_with_an_empty_environment(somebo
         assert each.environ() == {}
 
 
-@pytest.mark.soak
 def test_a_second_one_is_refused(somebody: subprocess.Popen[bytes]) -> None:
     setup(HERE, "--for-now", "--until", str(somebody.pid))
     told = setup(HERE, "--for-now", "--until", str(somebody.pid), code=1)
@@ -74,7 +72,6 @@ def test_a_second_one_is_refused(somebody: subprocess.Popen[bytes]) -> None:
     assert len(helpers()) == 2
 
 
-@pytest.mark.soak
 def test_when_its_keeper_is_killed_the_helper_ends_and_the_next_start_tidies(somebody: subprocess.Popen[bytes]) -> None:
     setup(HERE, "--for-now", "--until", str(somebody.pid))
     (keeper,) = [each for each in helpers() if "keep" in each.cmdline()]
@@ -85,14 +82,12 @@ def test_when_its_keeper_is_killed_the_helper_ends_and_the_next_start_tidies(som
     assert len(helpers()) == 2
 
 
-@pytest.mark.soak
 def test_removing_ends_it(somebody: subprocess.Popen[bytes]) -> None:
     setup(HERE, "--for-now", "--until", str(somebody.pid))
     setup(HERE, "--remove")
     assert (helpers(), places()) == ([], [])
 
 
-@pytest.mark.soak
 def test_in_the_foreground_it_runs_until_it_is_stopped() -> None:
     command = [sys.executable, "-I", "-m", "schedtui", "setup", "--for-now"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -124,7 +119,6 @@ def test_from_the_screens_it_is_started_and_ends_with_them(tmp_path: Path, monke
     assert helpers() == []
 
 
-@pytest.mark.soak
 def test_of_a_process_that_is_gone_nothing_is_started() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
