@@ -21,7 +21,6 @@ from tests.host.desktop import DesktopGuest, Job
 from tests.host.inside import LIBRARY
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak]
-in_matrix = pytest.mark.matrix
 
 ANOTHER = f"""
 import sys, time
@@ -61,11 +60,10 @@ def desktop() -> Iterator[DesktopGuest]:
 
 def another(desktop: DesktopGuest, how: str) -> Job:
     job = desktop.start([str(PYTHON), "-I", "-c", ANOTHER, how], uid=0)
-    assert until(lambda: desktop.ops == "fair", 30), job.text
+    assert until(lambda: desktop.ops == "fair", 120), job.text
     return job
 
 
-@in_matrix
 def test_without_the_helper_and_without_root_the_one_command_is_said(desktop: DesktopGuest) -> None:
     other = another(desktop, "once")
     refused = desktop.schedtui("panic")
@@ -78,19 +76,17 @@ def test_without_the_helper_and_without_root_the_one_command_is_said(desktop: De
     other.wait(20)
 
 
-@in_matrix
 def test_the_latch_outlives_the_helper_and_a_person_releases_it(desktop: DesktopGuest) -> None:
-    desktop.start_helper("--allow", "1000")
+    desktop.start_helper("--allow", "1000", limit_s=120)
     assert "schedtui panic --release" in desktop.schedtui("panic").good().output
     desktop.kill_helper()
-    desktop.start_helper("--allow", "1000")
+    desktop.start_helper("--allow", "1000", limit_s=120)
     refused = desktop.schedtui("apply", "fair", "--for", "1s")
     assert refused.code == 1 and "panic" in refused.errors.lower()
     desktop.schedtui("panic", "--release").good()
     assert desktop.schedtui("apply", "fair", "--for", "1s", "--json", timeout_s=300).good().data["scheduler"] == "fair"
 
 
-@in_matrix
 def test_what_is_loaded_again_after_a_panic_is_taken_out_again_and_told(desktop: DesktopGuest) -> None:
     other = another(desktop, "again")
     panicked = desktop.schedtui("panic")
@@ -108,7 +104,7 @@ def kill_at(desktop: DesktopGuest, moment_s: float, victim: str) -> None:
         case "helper":
             desktop.kill_helper()
             assert until(lambda: desktop.state == "disabled", 10)
-            desktop.start_helper("--allow", "1000")
+            desktop.start_helper("--allow", "1000", limit_s=120)
         case "program":
             trying.signal(signal.SIGKILL)
         case _:
@@ -131,7 +127,6 @@ def _recovered(desktop: DesktopGuest) -> tuple[list[str], list[str]]:
     return found[0], found[1]
 
 
-@in_matrix
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_a_random_moment_nothing_stays_that_was_not_kept(desktop: DesktopGuest, seed: int) -> None:
     kill_at(desktop, random.Random(seed).uniform(0, LONGEST_S), VICTIMS[seed % 3])

@@ -1,13 +1,17 @@
-"""Keeps the helper's memory where it is, so that a page fault never makes it wait for a starved task.
+"""Keeps the helper's memory where it is, so that neither a page fault nor a child makes it wait for a starved task.
 
 A fault takes the address space's lock, and others hold that lock too: the kernel's huge-page daemon (nice 19), or
 anyone who reads /proc/PID/cmdline. Those are normal tasks. Under a scheduler that gives them little, a helper that
 faults waited up to 15 s for one, though it is in the real-time class itself (seen on 6.18).
+
+Python starts programs by vfork, which lends the memory to the child: until that has begun, the thread that started it
+stands still with the interpreter's lock, and so do all others. The child is a normal task, and may never begin.
 """
 
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import threading
 
 _PR_SET_THP_DISABLE = 41
@@ -26,6 +30,7 @@ def hold_memory(*, lean: bool = False) -> bool:
     are made: their stacks are made small, because they are locked too. Returns whether the kernel allowed the lock;
     without it everything still works, but may have to wait.
     """
+    setattr(subprocess, "_USE_VFORK", False)  # noqa: B010 - the documented switch, which its type calls final
     libc = ctypes.CDLL(None, use_errno=True)
     threading.stack_size(_LEAN_STACK_BYTES if lean else _STACK_BYTES)
     libc.mallopt(_M_ARENA_MAX, 1)
