@@ -12,12 +12,11 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from textual.app import SuspendNotSupported
+from textual.app import App, SuspendNotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from schedtui.app import SchedtuiApp
     from schedtui.backend.model import MachineInfo
 
 KEY = ("H", "Start the helper")
@@ -35,7 +34,7 @@ def lacks_helper(info: MachineInfo | None) -> bool:
     return info is not None and info.kind == "host" and info.sched_ext and not info.can_load
 
 
-def start_helper(app: SchedtuiApp) -> Handover:
+def start_helper(app: App[object]) -> Handover:
     """Hand the terminal over until the helper runs, or was refused. Blocks the screens meanwhile."""
     from schedtui.backend.setup.state import setup_command, state
 
