@@ -52,7 +52,7 @@ def test_it_ends_with_the_process_that_it_was_started_for(somebody: subprocess.P
     assert len(places()) == 1
     somebody.kill()
     assert until(lambda: not places())
-    assert helpers() == []
+    assert until(lambda: helpers() == [])
     assert not HERE.socket.exists()
 
 
@@ -85,7 +85,7 @@ def test_when_its_keeper_is_killed_the_helper_ends_and_the_next_start_tidies(som
 def test_removing_ends_it(somebody: subprocess.Popen[bytes]) -> None:
     setup(HERE, "--for-now", "--until", str(somebody.pid))
     setup(HERE, "--remove")
-    assert (helpers(), places()) == ([], [])
+    assert until(lambda: (helpers(), places()) == ([], []))
 
 
 def test_in_the_foreground_it_runs_until_it_is_stopped() -> None:
@@ -96,7 +96,7 @@ def test_in_the_foreground_it_runs_until_it_is_stopped() -> None:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
         assert b"Traceback" not in said
-        assert (helpers(), places()) == ([], [])
+        assert until(lambda: (helpers(), places()) == ([], []))
     finally:
         process.kill()
         session.end(HERE)
@@ -116,11 +116,11 @@ def test_from_the_screens_it_is_started_and_ends_with_them(tmp_path: Path, monke
     finally:
         terminal.close()
     assert until(lambda: not places())
-    assert helpers() == []
+    assert until(lambda: helpers() == [])
 
 
 def test_of_a_process_that_is_gone_nothing_is_started() -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     setup(HERE, "--for-now", "--until", str(gone.pid), code=1)
-    assert (helpers(), places()) == ([], [])
+    assert until(lambda: (helpers(), places()) == ([], []))
