@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
-
 _SLACK_S = 180.0
 """A guest on a busy computer is slow, and that says nothing."""
 

@@ -15,7 +15,7 @@ from tests.conftest import until
 from tests.host.desktop import DesktopGuest
 from tests.host.inside import LIBRARY, OTHER
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 LOADS = f"""
 import sys, time
