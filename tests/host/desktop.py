@@ -396,7 +396,8 @@ def _plan() -> ImagePlan:
         **homes,
     }
     beside = Path(str(numpy.__file__)).parents[1] / "numpy.libs"  # where the linker finds what numpy needs
-    return ImagePlan(copied, made, base.links | {f"{LIBRARY}/{beside.name}": str(beside)})
+    copied |= {f"{LIBRARY}/{beside.name}/{each.name}": each for each in beside.iterdir()}
+    return ImagePlan(copied, made, base.links)
 
 
 def _dependencies() -> dict[str, Path]:

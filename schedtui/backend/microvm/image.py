@@ -156,8 +156,10 @@ def write_image(plan: ImagePlan, archive: BinaryIO) -> None:
     Raises OSError when a file cannot be read or the disk is full.
     """
     copied = dict(plan.copied)
+    carried = {path.resolve() for path in copied.values()}
     for library in needed_libraries(path for path in copied.values() if _is_elf_name(path)):
-        copied.setdefault(str(library), library)
+        if library.resolve() not in carried:
+            copied[str(library)] = library
     folders = {f"/{each}" for each in _FOLDERS}
     for target in [*copied, *plan.made, *plan.links]:
         folders.update(str(parent) for parent in Path(target).parents if str(parent) != "/")
