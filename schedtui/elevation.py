@@ -10,7 +10,7 @@ import os
 import shlex
 import signal
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual.app import App, SuspendNotSupported
 
@@ -34,7 +34,7 @@ def lacks_helper(info: MachineInfo | None) -> bool:
     return info is not None and info.kind == "host" and info.sched_ext and not info.can_load
 
 
-def start_helper(app: App[object]) -> Handover:
+def start_helper(app: App[Any]) -> Handover:
     """Hand the terminal over until the helper runs, or was refused. Blocks the screens meanwhile."""
     from schedtui.backend.setup.state import setup_command, state
 

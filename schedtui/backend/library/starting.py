@@ -34,7 +34,8 @@ def why_not(policy: Policy, kind: MachineKind) -> str:
 def in_mode(policy: Policy, goal: str) -> tuple[Policy, str]:
     """The scheduler in its mode for a goal, and what a person should know of that, in a sentence; may be empty.
 
-    A policy with a source stays as it is. Where it has no mode for the goal, or its installed version lacks a flag of it, it is as it is by itself.
+    A policy with a source stays as it is. Where it has no mode for the goal, or its installed version lacks
+    a flag of it, it is as it is by itself.
     """
     if not any(each.goal == goal for each in policy.modes):
         return replace(policy, goal=""), ""
