@@ -26,6 +26,7 @@ from schedtui.backend.model import Deployment, Setting, Workload
 from schedtui.paths import data_dir
 
 _BUSY_S = 2.0
+_LOOK_S = 0.02
 _LEFT = "Stopped: the program was ended while it was worked on."
 _STEPS = (
     """
@@ -451,13 +452,17 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._sound_connection()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # busy, full, not permitted: the file is sound
-                raise
-            self._move_aside(error)
-            return self._sound_connection()
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                return self._sound_connection()
+            except sqlite3.OperationalError as error:  # SQLite itself does not wait where two change the journal's mode
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+            except sqlite3.DatabaseError as error:
+                self._move_aside(error)
+                return self._sound_connection()
 
     def _sound_connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_S)
