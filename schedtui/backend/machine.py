@@ -67,7 +67,8 @@ class Machine(Protocol):
         Returns what the kernel reports then.
 
         With ``lease_s`` (0.2 to 600) it is taken away again when ``renew`` was not called for so many seconds,
-        or the connection ends: whoever watches it may die. ``keep`` ends the lease.
+        or the connection ends: whoever watches it may die. ``keep`` ends the lease. Without one, what nobody kept
+        goes with the connection all the same.
         """
         ...
 

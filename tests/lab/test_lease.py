@@ -52,7 +52,7 @@ import json, os, signal, socket, struct, sys, time
 sys.path.insert(0, "/schedtui")
 from pathlib import Path
 from schedtui.backend.helper.client import HelperClient
-from schedtui.backend.helper.protocol import GetScheduler, Load
+from schedtui.backend.helper.protocol import Keep, Load
 from schedtui.backend.helper.handlers import Handling
 from schedtui.backend.helper.server import Server
 from schedtui.backend.helper.session import Limits, SocketChannel
@@ -64,8 +64,10 @@ client = os.fork()
 if not client:
     ours.close()
     helper = HelperClient(theirs)
-    lease_s = float(sys.argv[2]) or None
+    lease_s = 60.0 if "leased" in sys.argv[2] else None
     helper.call(Load("fair", Path(sys.argv[1]).read_bytes(), {}, lease_s), 60)
+    if "kept" in sys.argv[2]:
+        helper.call(Keep(), 60)
     os.kill(os.getpid(), signal.SIGKILL)
 theirs.close()
 info = MachineInfo(kind="host", name="guest", kernel="", sched_ext=True, default_scheduler="EEVDF", can_load=True)
@@ -133,11 +135,11 @@ def test_a_watcher_that_is_stopped_for_a_while_finds_its_scheduler_gone() -> Non
     assert any("fair was taken away" in text for text in told["texts"]), told
 
 
-@pytest.mark.parametrize(("lease_s", "runs"), [(60.0, "EEVDF"), (0.0, "fair")], ids=["on-trial", "kept"])
-def test_when_the_client_is_killed_only_what_is_on_trial_goes(lab: LabMachine, lease_s: float, runs: str) -> None:
+@pytest.mark.parametrize(("how", "runs"), [("leased", "EEVDF"), ("held", "EEVDF"), ("leased, kept", "fair")])
+def test_when_the_client_is_killed_only_what_was_kept_stays(lab: LabMachine, how: str, runs: str) -> None:
     put(lab, "/tmp/fair.bpf.o", compile_bpf(FAIR))
     put(lab, "/tmp/killed.py", KILLED.encode())
-    done = lab.run(["python3", "/tmp/killed.py", "/tmp/fair.bpf.o", str(lease_s)], 60)
+    done = lab.run(["python3", "/tmp/killed.py", "/tmp/fair.bpf.o", how], 60)
     told = json.loads(done.output.splitlines()[-1])
     assert told == {"runs": runs, "killed": signal.SIGKILL}, done.output
 

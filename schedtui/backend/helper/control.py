@@ -191,9 +191,9 @@ class SchedulerControl:
     ) -> Scheduler:
         """Replace what we run by what ``begin`` begins, asked for when ``panics`` had come.
 
-        With ``lease_s``, ``watch_lease`` takes it away again when ``holder`` is gone, or nobody renewed the lease for
-        so many seconds. Raises PanicLatched, Interrupted, BadMessage (a lease of no sensible length), and what
-        ``begin`` raises.
+        Until it is kept, ``watch_lease`` takes it away again when ``holder`` is gone, and with ``lease_s`` when nobody
+        renewed the lease for so many seconds. Raises PanicLatched, Interrupted, BadMessage (a lease of no sensible
+        length), and what ``begin`` raises.
         """
         _check_lease(lease_s)
 

@@ -38,7 +38,7 @@ class Handling:
             protocol.DoPanic: Handler(Lane.PANIC, self._panic),
             protocol.GetOutput: Handler(Lane.LOOK, self._output),
             protocol.RunProbe: Handler(Lane.ASIDE, self._probe),
-            protocol.Unlatch: Handler(Lane.AT_ONCE, self._unlatch),
+            protocol.Unlatch: Handler(Lane.PANIC, self._unlatch),
         }
 
     def lab(self) -> dict[type[Body], Handler]:

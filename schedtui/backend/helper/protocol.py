@@ -68,7 +68,7 @@ class Load(Struct, frozen=True, tag="load"):
     object: bytes = b""
     settings: dict[str, Setting] = field(default_factory=dict)
     lease_s: float | None = None
-    """Take it away again when no Renew came for so long (0.2 to 600), or the client goes away; None: it stays."""
+    """Take it away again when no Renew came for so long (0.2 to 600). Until it is kept, it goes with its client too."""
     sealed: bool = False
     """The object comes as a sealed memory file with this message; ``object`` is empty. A host takes nothing else."""
     token: str = ""
