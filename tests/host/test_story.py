@@ -12,7 +12,7 @@ import pytest
 
 from schedtui.backend.microvm.image import PYTHON
 from tests.conftest import until
-from tests.host.desktop import DesktopGuest
+from tests.host.desktop import HELPER_SOCKET, DesktopGuest
 from tests.host.inside import LIBRARY, OTHER
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -37,6 +37,13 @@ def desktop() -> Iterator[DesktopGuest]:
         yield guest
 
 
+def start_the_helper(desktop: DesktopGuest) -> None:
+    """Unless an earlier test did."""
+    if not desktop.exists(HELPER_SOCKET):
+        desktop.start_verifier()
+        desktop.start_helper("--allow", "1000")
+
+
 def test_without_the_helper_it_watches_and_says_what_to_do(desktop: DesktopGuest) -> None:
     watching = desktop.schedtui("status").good()
     assert "EEVDF" in watching.output
@@ -47,8 +54,7 @@ def test_without_the_helper_it_watches_and_says_what_to_do(desktop: DesktopGuest
 
 
 def test_with_the_helper_it_can_load_and_another_user_cannot(desktop: DesktopGuest) -> None:
-    desktop.start_verifier()
-    desktop.start_helper("--allow", "1000")
+    start_the_helper(desktop)
     status = desktop.schedtui("status", "--json").good().data
     assert (status["scheduler"], status["can_load"]) == ("EEVDF", True)
     assert "helper     ready" in desktop.schedtui("status").good().output
@@ -67,9 +73,10 @@ def test_a_command_runs_a_proven_policy_and_gives_the_computer_back(desktop: Des
 @pytest.mark.soak
 @pytest.mark.matrix
 def test_what_is_worse_is_taken_back_by_itself(desktop: DesktopGuest) -> None:
+    start_the_helper(desktop)
     loads = desktop.start([str(PYTHON), "-I", "-c", LOADS, "frames", "hogs"])
     for _ in range(3):
-        tried = desktop.schedtui("try", "fifo", *LONG_TURNS, "--yes", "--json", timeout_s=400).good().data
+        tried = desktop.schedtui("try", "fifo", *LONG_TURNS, "--yes", "--json", timeout_s=400).data
         if tried["outcome"] and tried["outcome"]["verdict"] != "inconclusive":  # of a computer that is too busy
             break
     assert tried["state"] == "reverted", tried
