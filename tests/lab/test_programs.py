@@ -120,7 +120,6 @@ def test_it_dies_with_the_helper(machine: LabMachine) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.matrix
 @pytest.mark.parametrize("name", [each for each in NAMES if (FOLDER / each).is_file()] or [BPFLAND])
 def test_each_runs_in_each_of_its_modes(machine: LabMachine, name: str) -> None:
     built(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import os
 import re
 import signal
@@ -41,6 +42,7 @@ _NICE = -15
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _GROUP = "schedtui-program"
+_numbers = itertools.count(1)
 _CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _ELF_MAGIC = b"\x7fELF"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -170,8 +172,9 @@ def check_program(descriptor: int, name: str) -> None:
 
 def end_left_behind() -> None:
     """End what the program of an earlier helper, which was killed, has left in the control group."""
-    if folder := _control_group():
-        _empty(folder)
+    if own := _own_group():
+        for folder in own.glob(f"{_GROUP}-*"):
+            _empty(folder)
 
 
 def tail(output: str, lines: int = _TAIL_LINES) -> str:
@@ -341,22 +344,25 @@ def _preparation(descriptor: int, joins: int) -> Callable[[], None]:
     return prepare
 
 
-def _control_group() -> Path | None:
-    """The place of the program's control group, below the helper's own; None without control groups (version 2)."""
+def _own_group() -> Path | None:
+    """The helper's control group, below which it makes others; None without control groups (version 2)."""
     root = next((each for each in _CGROUPS if (each / "cgroup.controllers").exists()), None)
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             if root and line.startswith("0::/"):
-                return root / line.removeprefix("0::/") / _GROUP
+                return root / line.removeprefix("0::/")
     return None
 
 
 def _make_group() -> Path | None:
-    """None where it may not be made: then the program's process group is what is killed."""
-    group = _control_group()
+    """One for each program, because an earlier one may still be ending when the next begins.
+
+    None where it may not be made: then the program's process group is what is killed.
+    """
+    own = _own_group()
     with contextlib.suppress(OSError):
-        if group:
-            _empty(group)
+        if own:
+            group = own / f"{_GROUP}-{os.getpid()}-{next(_numbers)}"
             group.mkdir(mode=0o755)
             return group
     return None
