@@ -12,6 +12,7 @@ from schedtui.backend.errors import NotPermitted, SchedtuiError
 from schedtui.backend.helper.others import Others
 from schedtui.backend.probes.owner import find_owner
 from schedtui.backend.probes.scx_loader import Bus, Loader, run_tool
+from tests.conftest import until
 from tests.helper.loader_on_a_bus import SUPPORTED, LoaderOnABus, put_programs
 
 
@@ -106,8 +107,9 @@ def test_an_scx_loader_that_does_not_answer_holds_nobody_up(loader: LoaderOnABus
 
 def test_what_scx_loader_started_is_known_as_its_own(loader: LoaderOnABus) -> None:
     loader.start("scx_lavd")
-    assert loader.process
-    assert find_owner("lavd").pid == loader.process.pid
+    process = loader.process
+    assert process
+    assert until(lambda: find_owner("lavd").pid == process.pid)  # a shell stands there until it has become the program
 
 
 def test_a_tool_that_fails_is_quoted() -> None:
