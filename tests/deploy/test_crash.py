@@ -111,7 +111,7 @@ def test_what_another_schedtui_works_on_is_left_alone(after: Desk) -> None:
     try:
         assert after.deployer.recover() == []
         os.kill(process.pid, 9)
-        process.stdout.read()  # type: ignore[union-attr]
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert len(after.deployer.recover()) == 1, "dead, though nobody has asked for its end yet"
     finally:
         process.kill()
