@@ -23,6 +23,7 @@ from schedtui.commands.helper import helper
 from schedtui.commands.history import history
 from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
+from schedtui.commands.mcp import mcp
 from schedtui.commands.model import model
 from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
 from schedtui.commands.owner import owner, permanent
@@ -363,6 +364,7 @@ cli.add_command(library)
 cli.add_command(history)
 cli.add_command(audit)
 cli.add_command(trust)
+cli.add_command(mcp)
 cli.add_command(model)
 cli.add_command(panic)
 cli.add_command(hotkey)

@@ -36,7 +36,10 @@ class Declined(Stopped):
 
 
 class Asking:
-    """Of one request; see bench.Person. ``replies`` gets what a person answers: a question's id and a choice's."""
+    """Of one request; see bench.Person. ``replies`` gets what a person answers: a question's id and a choice's.
+
+    ``attended``: with a consent of ``no``, a person may come and go; while it says so, they are asked.
+    """
 
     def __init__(
         self,
@@ -49,8 +52,10 @@ class Asking:
         stop: threading.Event,
         replies: queue.SimpleQueue[tuple[str, str]],
         record: Callable[..., None],
+        attended: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._consent: Consent = consent
+        self._setting: Consent = consent
+        self._attended = attended
         self._kind = kind
         self._trust = trust
         self._budget = budget
@@ -60,6 +65,10 @@ class Asking:
         self._record = record
         self.began = time.monotonic()
         """Monotonic time."""
+
+    @property
+    def _consent(self) -> Consent:
+        return "ask" if self._setting == "no" and self._attended() else self._setting
 
     @property
     def seconds(self) -> float:
@@ -78,7 +87,7 @@ class Asking:
         choice = self._by_setting(question, good)
         if not choice:
             with self._budget.waiting():
-                choice, by = self._by_person(question, over)
+                choice, by = self._by_person(question, over, good)
         answered = Answered(at_s=self.seconds, question_id=question.id, choice=choice, by=by)
         self._listen(answered)
         self._record("answer", question=question.title, choice=choice, by=by)
@@ -93,9 +102,10 @@ class Asking:
         may = self._trust.may(needed, attended=self._consent == "ask")
         if isinstance(may, Allowed) and not (self._consent == "no" and self._kind == "host"):
             return False
-        if self.ask(question).choice == "yes":
-            return self._consent == "ask"
-        if self._consent == "ask":
+        answered = self.ask(question)
+        if answered.choice == "yes":
+            return answered.by == "person"
+        if answered.by != "setting":
             raise Declined("refused", f"{question.policy} was not tried, as you said.", "Its proof is kept.")
         why = may.reason if isinstance(may, Refused) else "Nobody said yes."
         raise Declined(
@@ -117,7 +127,9 @@ class Asking:
             return question.choices[0][0] if good else safe
         return safe
 
-    def _by_person(self, question: Question, over: Callable[[], bool]) -> tuple[str, Literal["person", "countdown"]]:
+    def _by_person(
+        self, question: Question, over: Callable[[], bool], good: bool
+    ) -> tuple[str, Literal["person", "setting", "countdown"]]:
         known = [id for id, _ in question.choices]
         deadline = time.monotonic() + question.countdown_s if question.countdown_s else None
         while True:
@@ -126,6 +138,8 @@ class Asking:
             try:
                 asked, choice = self._replies.get(timeout=_POLL_S)
             except queue.Empty:
+                if choice := self._by_setting(question, good):  # the person left
+                    return choice, "setting"
                 if over() or (deadline is not None and time.monotonic() >= deadline):
                     return known[-1], "countdown"
                 continue
