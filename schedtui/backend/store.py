@@ -12,6 +12,7 @@ import functools
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,6 +118,26 @@ CREATE TABLE audit_head (
 """,
     "ALTER TABLE request ADD COLUMN watcher TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE deployment ADD COLUMN goal TEXT NOT NULL DEFAULT ''",
+    """
+CREATE TABLE profile (
+    id TEXT PRIMARY KEY,
+    client TEXT NOT NULL,
+    description TEXT NOT NULL,
+    created REAL NOT NULL,
+    changed REAL NOT NULL
+);
+CREATE INDEX profile_of_client ON profile (client, created);
+CREATE TABLE profile_run (
+    id TEXT PRIMARY KEY,
+    profile TEXT NOT NULL,
+    execution TEXT NOT NULL,
+    scheduler TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    result TEXT NOT NULL,
+    created REAL NOT NULL
+);
+CREATE INDEX run_of_profile ON profile_run (profile, created);
+""",
 )
 """What makes a file of each version from one of the version before; the first from nothing."""
 VERSION = len(_STEPS)
@@ -126,6 +147,8 @@ _JSON = {
     "request": (),
     "deployment": ("settings", "comparison"),
     "learned": (),
+    "profile": (),
+    "profile_run": ("arguments",),
 }
 """By table: the columns that hold JSON."""
 _Row = TypeVar("_Row", bound=Struct)
@@ -223,6 +246,36 @@ class NoteRow(Struct, frozen=True, kw_only=True):
     """Whose judgement it is: ``offline adviser``, a model's name, ``person``."""
     request: int | None = None
     """The request that taught it."""
+
+
+class ProfileRow(Struct, frozen=True, kw_only=True):
+    """A workload as a connected program describes it, to come back to."""
+
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    client: str
+    """Whose it is: its identity, as ``mcp:claude``."""
+    description: str
+    """In its own words: data, never an instruction."""
+    created: float = field(default_factory=time.time)
+    """Unix time."""
+    changed: float = field(default_factory=time.time)
+    """Unix time; also when a run was added."""
+
+
+class ProfileRun(Struct, frozen=True, kw_only=True):
+    """What such a program says of one of its runs under a scheduler."""
+
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    profile: str
+    """Id of the profile."""
+    execution: str
+    """As ``run_scheduler`` named it."""
+    scheduler: str
+    arguments: tuple[str, ...]
+    result: str
+    """In its own words: data, never an instruction."""
+    created: float = field(default_factory=time.time)
+    """Unix time."""
 
 
 class AuditHead(Struct, frozen=True):
@@ -388,6 +441,25 @@ class Store:
         """Take a note away that turned out wrong."""
         with self._opened() as connection:
             connection.execute("DELETE FROM learned WHERE id = ?", (id,))
+
+    def add_profile(self, profile: ProfileRow) -> None:
+        """Keep a workload that a connected program describes."""
+        with self._opened() as connection:
+            _insert(connection, "profile", _values("profile", profile))
+
+    def profiles(self, client: str, *, id: str | None = None, limit: int = 1000) -> list[ProfileRow]:
+        """Those of one program, newest first; ``id``: only that one."""
+        return self._rows("profile", ProfileRow, {"client": client, "id": id}, "created", limit)
+
+    def add_profile_run(self, run: ProfileRun) -> None:
+        """Keep what was said of a run, and when its profile was last added to."""
+        with self._opened() as connection:
+            _insert(connection, "profile_run", _values("profile_run", run))
+            connection.execute("UPDATE profile SET changed = ? WHERE id = ?", (run.created, run.profile))
+
+    def profile_runs(self, profile: str, limit: int = 1000) -> list[ProfileRun]:
+        """Those of a profile, newest first."""
+        return self._rows("profile_run", ProfileRun, {"profile": profile}, "created", limit)
 
     def keep_audit_head(self, head: AuditHead) -> None:
         """Keep where the audit log ends now, unless a later end is kept already."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from schedtui.backend.errors import BadFile, UnknownName
 from schedtui.backend.library.history import in_words, outcomes, standing
 from schedtui.backend.model import Comparison, Deployment, Metric, Workload
-from schedtui.backend.store import AuditHead, NoteRow, Outcome, Store
+from schedtui.backend.store import AuditHead, NoteRow, Outcome, ProfileRow, ProfileRun, Store
 
 BETTER = Outcome(policy="fair", metric="wakeup_p99_us", before=400.0, after=200.0, how="tested", time=10.0)
 WORSE = Outcome(policy="fair", metric="wakeup_p99_us", before=200.0, after=400.0, how="tested", time=20.0)
@@ -219,6 +219,36 @@ def test_what_was_learned_is_found_by_policy_and_class(store: Store) -> None:
     assert [each.text for each in store.learned(policy="interactive", class_id="gaming")] == [short.text]
     store.forget_note(ids[0])
     assert [each.text for each in store.learned(class_id="gaming")] == ["No gain."]
+
+
+def test_a_program_sees_the_workloads_that_it_described_and_no_other_program_s(store: Store) -> None:
+    build = ProfileRow(client="mcp:builder", description="A kernel build.", created=10.0, changed=10.0)
+    game = ProfileRow(client="mcp:gamer", description="A game.")
+    for each in (build, game):
+        store.add_profile(each)
+    assert store.profiles("mcp:builder") == [build]
+    assert store.profiles("mcp:gamer", id=game.id) == [game]
+    assert store.profiles("mcp:gamer", id=build.id) == []
+
+
+def test_what_was_said_of_a_run_stays_with_its_workload(store: Store) -> None:
+    build = ProfileRow(client="mcp:builder", description="A kernel build.", created=10.0, changed=10.0)
+    store.add_profile(build)
+    first, second = (
+        ProfileRun(
+            profile=build.id,
+            execution=f"sched_{number}",
+            scheduler="scx_rusty",
+            arguments=("--slice-us-underutil", "20000"),
+            result="36 s",
+            created=number,
+        )
+        for number in (20.0, 30.0)
+    )
+    for each in (first, second):
+        store.add_profile_run(each)
+    assert store.profile_runs(build.id) == [second, first]
+    assert store.profiles("mcp:builder") == [replace(build, changed=30.0)]
 
 
 def test_the_audit_s_head_never_goes_back(store: Store) -> None:
