@@ -14,6 +14,7 @@ import os
 import pwd
 import re
 import socket
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -89,7 +90,7 @@ _REMEMBERED = 200
 
 
 class Masker:
-    """Of one request. ``identity``: names and homes too, not secrets alone."""
+    """Of one request, from any thread. ``identity``: names and homes too, not secrets alone."""
 
     def __init__(
         self,
@@ -101,6 +102,7 @@ class Masker:
         host: str = "",
         domain_host: str = "",
     ) -> None:
+        self._lock = threading.Lock()
         self._known: dict[str, str] = {}
         self._done: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
@@ -135,16 +137,19 @@ class Masker:
 
     def masked(self, text: str) -> str:
         """The text with placeholders. What is masked already stays as it is."""
-        if text not in self._done:
-            masked = self._without_names(self._without_secrets(text))
-            if len(self._done) > _REMEMBERED:
-                self._done.clear()
-            self._done[text] = self._done[masked] = masked
-        return self._done[text]
+        with self._lock:
+            if text not in self._done:
+                masked = self._without_names(self._without_secrets(text))
+                if len(self._done) > _REMEMBERED:
+                    self._done.clear()
+                self._done[text] = self._done[masked] = masked
+            return self._done[text]
 
     def restored(self, text: str) -> str:
         """The text with names and paths in place of their placeholders; secrets stay masked."""
-        for placeholder, value in self._restored.items():
+        with self._lock:
+            known = list(self._restored.items())
+        for placeholder, value in known:
             text = text.replace(placeholder, value)
         return text
 

@@ -80,6 +80,16 @@ def of(*named: str) -> list[Report]:
     return sorted(found, key=lambda each: each.made_at, reverse=True)
 
 
+def newest(limit: int = 100) -> list[Report]:
+    """Of all that are kept, newest first."""
+    found: list[Report] = []
+    with contextlib.suppress(OSError):
+        folders = sorted(_folder("").iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+        for folder in folders[:limit]:
+            found += of(folder.name)
+    return sorted(found, key=lambda each: each.made_at, reverse=True)[:limit]
+
+
 def _folder(digest: str) -> Path:
     return paths.data_dir() / "reports" / digest
 
