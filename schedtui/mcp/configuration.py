@@ -34,11 +34,11 @@ class Printed(Struct, frozen=True):
     """Where it belongs, and for HTTP how the token gets there."""
 
 
-def for_stdio(client: ClientKind, arguments: tuple[str, ...] = ()) -> Printed:
-    """The client starts the server itself: ``schedtui mcp --as CLIENT ARGUMENTS``."""
+def for_stdio(client: ClientKind, arguments: tuple[str, ...] = (), name: str = "") -> Printed:
+    """The client starts the server itself: ``schedtui mcp --as NAME ARGUMENTS``; it is its own name when none is."""
     command, *before = _command()
-    started: dict[str, Any] = {"command": command, "args": [*before, "mcp", "--as", client, *arguments]}
-    return Printed(_WRITERS[client](started), f"{_PLACES[client]}")
+    started: dict[str, Any] = {"command": command, "args": [*before, "mcp", "--as", name or client, *arguments]}
+    return Printed(_WRITERS[client](started), _PLACES[client])
 
 
 def for_http(client: ClientKind, port: int) -> Printed:
