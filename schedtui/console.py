@@ -102,9 +102,11 @@ class Console:
 
 
 @contextlib.contextmanager
-def opened(spec: str, console: Console, *, kernel: Path | None = None, cpus: int | None = None) -> Iterator[Machine]:
+def opened(
+    spec: str, console: Console, *, kernel: Path | None = None, cpus: int | None = None, compiler: bool = False
+) -> Iterator[Machine]:
     """An open machine, closed at the end whatever happens."""
-    machine = open_machine(spec, kernel=kernel, cpus=cpus)
+    machine = open_machine(spec, kernel=kernel, cpus=cpus, compiler=compiler)
     try:
         machine.open(console.progress)
         yield machine

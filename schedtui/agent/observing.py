@@ -16,6 +16,7 @@ from schedtui.backend.model import (
     Metric,
     Workload,
 )
+from schedtui.backend.project import carry_project
 from schedtui.backend.workloads import KINDS
 
 LOOK_S = 1.5
@@ -107,6 +108,7 @@ def _metric(bench: Bench, given: takes.SubmitWorkload) -> Metric:
     if given.metric == "command_s":
         if not bench.request.command:
             raise NotPermitted("The person gave no command that could be timed.", "Take another metric.")
+        carry_project(bench.machine, bench.request.folder, bench.request.command)
         return Metric(name="command_s", command=bench.request.command)
     if given.metric == "work_per_s":
         if given.work not in KINDS:

@@ -74,6 +74,8 @@ class HostMachine:
         self._seen: Scheduler | None = None
         self._owners = OwnerProbe(root)
         self._link = HelperLink(root)
+        self._projects: dict[tuple[str, ...], Path] = {}
+        """Where commands are run, by command."""
 
     def open(self, progress: Progress) -> MachineInfo:
         """Reads what does not change, and takes the baseline of the first frame.
@@ -275,7 +277,15 @@ class HostMachine:
         """As the user who runs schedtui: it needs no privilege, and the helper runs no command."""
         from schedtui.backend.helper.commands import run_command
 
-        return run_command(command, timeout_s)
+        folder = self._projects.get(tuple(command))
+        if folder is None:
+            return run_command(command, timeout_s)
+        done = run_command(["env", "-C", str(folder), *command], timeout_s)
+        return replace(done, command=tuple(command))
+
+    def carry(self, folder: Path, command: tuple[str, ...]) -> None:
+        """See ``Carrying``: it is run in the folder itself."""
+        self._projects[command] = folder
 
     def close(self) -> None:
         """Ends ``frames`` and whatever the probes hold."""

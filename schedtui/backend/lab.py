@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -40,6 +41,9 @@ from schedtui.backend.model import (
 from schedtui.backend.probes.deep import LIMIT_S as PROBE_LIMIT_S
 from schedtui.backend.provision import find_qemu
 
+if TYPE_CHECKING:
+    from schedtui.backend.microvm.project import CarriedProject
+
 MEMORY_MIB = 768
 _MAX_CPUS = 256
 _PANIC_PATIENCE_S = 3.0
@@ -60,9 +64,18 @@ class LabMachine:
     """
 
     def __init__(
-        self, *, kernel: Path | None = None, cpus: int | None = None, sockets: int = 1, deep: bool = False
+        self,
+        *,
+        kernel: Path | None = None,
+        cpus: int | None = None,
+        sockets: int = 1,
+        deep: bool = False,
+        compiler: bool = False,
     ) -> None:
-        """``deep``: a larger guest, with bcc in it. It takes a minute to build the first time."""
+        """``deep``, ``compiler``: a larger guest, with bcc, or with this computer's C compiler and make in it.
+
+        Either takes half a minute to build the first time.
+        """
         self._kernel = kernel
         self._cpus = cpus or default_cpus()
         if not 1 <= self._cpus <= _MAX_CPUS:
@@ -71,6 +84,8 @@ class LabMachine:
             raise UnknownName(f"{self._cpus} CPUs cannot be spread evenly over {sockets} sockets.")
         self._sockets = sockets
         self._deep = deep
+        self._compiler = compiler
+        self._project: CarriedProject | None = None
         self._loaded: tuple[str, Loadable, dict[str, Setting]] | None = None
         self._workloads: list[str] = []
         """What was last loaded and started, for a guest that must be like this one."""
@@ -98,6 +113,11 @@ class LabMachine:
             stage("kernel: looking for one with sched_ext", 0)
             kernel = find_kernel(self._kernel, stage)
             plan, memory_mib = plan_image(compile_bpf(probe_source())), MEMORY_MIB
+            if self._compiler:
+                from schedtui.backend.microvm.compiler_image import MEMORY_MIB as BUILD_MEMORY_MIB
+                from schedtui.backend.microvm.compiler_image import with_compiler
+
+                plan, memory_mib = with_compiler(plan), BUILD_MEMORY_MIB
             if self._deep:
                 plan, memory_mib = with_bcc(plan), DEEP_MEMORY_MIB
             version = ".".join(map(str, qemu.version))
@@ -262,10 +282,22 @@ class LabMachine:
         return int(found[0])
 
     def run(self, command: list[str], timeout_s: float) -> Completed:
-        """See Machine. The guest has Python and, where this computer has busybox, its tools."""
-        reply = self._call(protocol.Run(command, timeout_s), timeout_s + 15)
-        assert reply.completed is not None
-        return reply.completed
+        """See Machine. The guest has Python and, where this computer has busybox, its tools.
+
+        The command of the project that was carried in runs in a new copy of it, whose making is not timed.
+        """
+        project = self._project
+        if project and tuple(command) == project.command:
+            project.make_copy()
+            done = self._run(project.in_copy(), timeout_s)
+            return msgspec.structs.replace(done, command=project.command)
+        return self._run(command, timeout_s)
+
+    def carry(self, folder: Path, command: tuple[str, ...]) -> None:
+        """See ``Carrying``."""
+        from schedtui.backend.microvm.project import CarriedProject
+
+        self._project = CarriedProject(self.guest, folder, command)
 
     def close(self) -> None:
         """End the guest."""
@@ -293,6 +325,11 @@ class LabMachine:
         reply = self._call(body, _START_LIMIT_S)
         assert reply.scheduler is not None
         return reply.scheduler
+
+    def _run(self, command: list[str], timeout_s: float) -> Completed:
+        reply = self._call(protocol.Run(command, timeout_s), timeout_s + 15)
+        assert reply.completed is not None
+        return reply.completed
 
     def _probe(self, name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
         reply = self._call(protocol.RunProbe(name, pid, cgroup, seconds), seconds + PROBE_LIMIT_S)

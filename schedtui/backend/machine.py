@@ -120,11 +120,11 @@ class Machine(Protocol):
         ...
 
 
-def open_machine(spec: str, *, kernel: Path | None = None, cpus: int | None = None) -> Machine:
+def open_machine(spec: str, *, kernel: Path | None = None, cpus: int | None = None, compiler: bool = False) -> Machine:
     """The machine that ``spec`` names: ``host``, ``lab`` or ``replay:FILE``. It still wants ``open``.
 
-    ``kernel`` (an image) and ``cpus`` are for the lab only. Imports only what that machine needs, because
-    start-up time is a budget.
+    ``kernel`` (an image), ``cpus`` and ``compiler`` (see LabMachine) are for the lab only. Imports only what that
+    machine needs, because start-up time is a budget.
     """
     kind, _, rest = spec.partition(":")
     if kind == "host" and not rest:
@@ -134,7 +134,7 @@ def open_machine(spec: str, *, kernel: Path | None = None, cpus: int | None = No
     if kind == "lab" and not rest:
         from schedtui.backend.lab import LabMachine
 
-        return LabMachine(kernel=kernel, cpus=cpus)
+        return LabMachine(kernel=kernel, cpus=cpus, compiler=compiler)
     if kind == "replay" and rest:
         from schedtui.backend.replay import ReplayMachine
 
