@@ -25,27 +25,32 @@ from msgspec import Struct, field
 from schedtui.agent import toolset
 from schedtui.agent.bench import Request
 from schedtui.agent.budget import Budget
-from schedtui.agent.events import AnyEvent, Called, Ended, Listen, Question, Returned
+from schedtui.agent.events import AnyEvent, Called, Ended, Event, Listen, Progressed, Question, Returned, Warned
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Call, RoleName, Stopped
-from schedtui.agent.tools import Correction, Result, Tool, Toolbox, cleaned, refusal
+from schedtui.agent.tools import Correction, Result, Tool, Toolbox, Understood, cleaned, refusal
 from schedtui.agent.trajectory import Trajectory
 from schedtui.agent.trust import Trust
 from schedtui.agent.trying import take_away
 from schedtui.backend.errors import NotPermitted, SchedtuiError
 from schedtui.faults import unexpected
-from schedtui.mcp import requests
+from schedtui.mcp import requests, stages
 from schedtui.mcp.allowance import Allowance
 from schedtui.mcp.bench import ClientBench
 from schedtui.mcp.person import ClientPerson, is_open
 
 if TYPE_CHECKING:
+    from schedtui.agent.asking import EndState
+    from schedtui.backend.model import Deployment
     from schedtui.desk import Desk
     from schedtui.mcp.place import Place
 
 WAITING = 16
 """Calls of one client that may wait for their turn."""
 _CLOSING_S = 30.0
+_SAVED_EVERY_S = 0.5
+_ANEW = frozenset(("submit_workload", "submit_plan"))
+"""After a request was finished, these begin the next."""
 _LONGEST_LABEL = 60
 
 
@@ -87,6 +92,8 @@ class Client:
         """Unix time."""
         self.attended: Callable[[], bool] = lambda: False
         """Whether a person is there to be asked."""
+        self.taken = False
+        """A person took the machine back from it, and has not given it back."""
         self.question: Question | None = None
         self.doing = ""
         """The title of the call that runs; empty between calls."""
@@ -97,6 +104,8 @@ class Client:
         self._listeners: list[Listen] = []
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._beginning = threading.Lock()
+        self._saved = 0.0
         self._closed = False
         self._current: Job | None = None
         self._waiting: queue.Queue[Job | None] = queue.Queue()
@@ -157,20 +166,23 @@ class Client:
                 self._stop.set()
 
     def stop(self, why: str) -> None:
-        """A person takes the machine back from this client: what runs is stopped, what it tried is gone."""
+        """What runs is stopped, what it tried and nobody kept is gone."""
         with self._lock:
             if self._current is not None:
                 self._stop.set()
         self.settle(why)
 
-    def take_back(self) -> None:
-        """The client itself has enough: the same, and what it had kept goes too."""
-        self.stop("It was taken back.")
+    def take_back(self, why: str, *, by: str = "person") -> None:
+        """The same, and what it had kept goes too. ``by``: who wants it, for history and trust."""
+        self.stop(why)
         bench = self.bench
         if bench is None:
             return
-        for each in bench.kept:
-            bench.deployer.revert(each, "It was taken back.", by=self.identity)
+        self._end_research(why)
+        for each in (*bench.kept, *([bench.deployment] if bench.deployment else [])):
+            if bench.deployer.current(each).state != "reverted":
+                bench.deployer.revert(each, why, by=by)
+        bench.kept.clear()
 
     def listen(self, listener: Listen) -> Callable[[], None]:
         """Hear every event, in the client's thread; call the result to hear no more."""
@@ -182,6 +194,10 @@ class Client:
                 self._listeners.remove(listener)
 
         return forget
+
+    def tell(self, kind: type[Event], **fields: Any) -> None:
+        """Something happened to it outside of its calls."""
+        self._heard(kind(at_s=self._seconds(), **fields))  # type: ignore[arg-type]
 
     def reply(self, question_id: str, choice: str) -> None:
         """A person's answer; one that is not waited for changes nothing."""
@@ -199,7 +215,9 @@ class Client:
         for each in self._threads:
             if each is not threading.current_thread():
                 each.join(_CLOSING_S)
-        self.settle(why)
+        with contextlib.suppress(SchedtuiError):
+            self._end_research(why)
+            self.settle(why)
         self._end(why)
         self.place.went(self)
         with contextlib.suppress(OSError):
@@ -210,11 +228,11 @@ class Client:
     def begin(self, request: Request) -> None:
         """A new request, in place of the one before: what that tried and nobody kept is taken away."""
         before = self.bench
-        self.settle("A new request began.")
         if before is not None:
+            self.settle("A new request began.")
             self._end("A new request began.")
             self._begin_trajectory(request)
-        desk = self.place.desk(self._stop)
+        desk = self.place.desk(self._stop, self._opening)
         self.bench = ClientBench(
             client=self,
             before=before,
@@ -231,12 +249,30 @@ class Client:
             kernel=desk.kernel,
         )
 
+    def keep_request(self) -> None:
+        """In the history, from the first that is worth it."""
+        bench = self.bench
+        if bench is None or bench.request_id is not None:
+            return
+        try:
+            bench.request_id = bench.store.add_request(
+                bench.request.words, "", self.identity, self._trajectory.path, machine=bench.info.kind
+            )
+        except SchedtuiError as error:
+            self._heard(Warned(at_s=self._seconds(), text=f"{error.message} The request goes on, and is not kept."))
+        self._record("request", words=bench.request.words, label=self.label, machine=bench.info.kind)
+
     def settle(self, why: str) -> None:
         """What it tried and nobody kept goes."""
         bench = self.bench
         if bench is not None:
             take_away(bench, why)
-            self.place.release(self)
+            if bench.open_plan is not None and bench.deployment is not None:
+                stages.ended(bench, why)
+
+    def watch_kept(self, deployment: Deployment) -> None:
+        """The circuit breaker has it from now on; what it cannot judge is told to whoever listens."""
+        self.place.watch_kept(deployment, lambda _, text: self._heard(Warned(at_s=self._seconds(), text=text)))
 
     def _person(self, desk: Desk) -> ClientPerson:
         return ClientPerson(
@@ -256,26 +292,57 @@ class Client:
         self._trajectory = Trajectory(request.words, self.identity, self._masker, leaves_computer=True)
 
     def _end(self, why: str) -> None:
-        if self._trajectory.record.events:
-            self._heard(Ended(at_s=self._seconds(), state="stopped", text=why))
+        """Write down how the request ended."""
+        bench = self.bench
+        if not self._trajectory.record.events:
+            return
+        state = self._state()
+        text = bench.finished if bench and bench.finished else why
+        self._heard(Ended(at_s=self._seconds(), state=state, text=text))
+        with contextlib.suppress(SchedtuiError):
+            self._trajectory.save()
+        if bench is not None and bench.request_id is not None:
+            self._record("ended", state=state)
             with contextlib.suppress(SchedtuiError):
-                self._trajectory.save()
+                bench.store.finish_request(bench.request_id, state, text, seconds=self._seconds())
+            bench.request_id = None
+
+    def _state(self) -> EndState:
+        bench = self.bench
+        if bench is None or not bench.rounds:
+            return "stopped"
+        if bench.deployment is not None and bench.deployer.current(bench.deployment).state == "kept":
+            return "kept"
+        return "reverted" if any(each.comparison for each in bench.rounds) else "failed"
+
+    def _end_research(self, why: str) -> None:
+        """What its research tools began."""
+        if self.bench is not None and importlib.util.find_spec("schedtui.mcp.research"):
+            importlib.import_module("schedtui.mcp.research").close(self.bench, why)
+
+    def _opening(self, stage: str, _seconds: float) -> None:
+        self._heard(Progressed(at_s=self._seconds(), text=stage))
 
     def _record(self, act: str, **details: object) -> None:
         bench = self.bench
         if bench is not None:
-            self.place.desk(self._stop).audit.append(self.identity, act, {"request": bench.request_id, **details})
+            self.place.desk(threading.Event()).audit.append(
+                self.identity, act, {"request": bench.request_id, **details}
+            )
 
     # ---- its threads ----
 
     def _work(self, line: queue.Queue[Job | None], aside: bool) -> None:
         while (job := line.get()) is not None:
             with self._lock:
-                if self._closed or not job.future.set_running_or_notify_cancel():
-                    job.future.cancel()
+                if not job.future.set_running_or_notify_cancel():
                     continue
-                if not aside:
+                closed = self._closed
+                if not aside and not closed:
                     self._current = job
+            if closed:
+                job.future.set_result(refusal(Stopped("This connection has ended.")))
+                continue
             try:
                 result = self._answer(job)
             finally:
@@ -285,6 +352,7 @@ class Client:
                         if not self._closed:
                             self._stop.clear()
             job.future.set_result(result)
+            self._save()
 
     def _answer(self, job: Job) -> Result:
         """Never raises."""
@@ -301,25 +369,29 @@ class Client:
         finally:
             forget()
             self.allowance.took(job.call.tool, time.monotonic() - began)
-            self.doing = ""
-            with contextlib.suppress(SchedtuiError):
-                self._trajectory.save()
         return msgspec.structs.replace(result, text=self.masked(result.text))
 
     def _run(self, call: Call) -> Result:
+        """Raises Correction, and what opening the machine does."""
         what = self.toolbox.understood(call, None, self._masker.restored)
-        if self.bench is None:
-            self.begin(Request(words=f"Work of {self.name}"))
+        with self._beginning:
+            if self.bench is None or (self.bench.finished and call.tool in _ANEW):
+                self.begin(Request(words=f"Work of {self.name}"))
         bench = self.bench
         assert bench is not None
         role: RoleName = next(iter(what.tool.roles), "execute")
-        self.doing = what.title
         given = msgspec.to_builtins(what.arguments)
         self._heard(Called(at_s=self._seconds(), role=role, tool=call.tool, arguments=given, title=what.title))
+        aside = call.tool in requests.AT_ONCE
+        self.doing = self.doing if aside else what.title
         try:
-            result = self.toolbox.run(bench, what)
+            result = self._done(bench, what)
         except SchedtuiError as error:
             result = refusal(error)
+        except Correction as correction:
+            result = Result(text=str(correction), summary=str(correction), ok=False)
+        finally:
+            self.doing = self.doing if aside else ""
         self._heard(
             Returned(
                 at_s=self._seconds(),
@@ -331,6 +403,35 @@ class Client:
             )
         )
         return result
+
+    def _done(self, bench: ClientBench, what: Understood[ClientBench]) -> Result:
+        """In its turn, by one client at a time, and with what follows from it."""
+        name = what.tool.name
+        stages.check(bench, name)
+        claimed = what.title if name == "canary" else ""
+        if claimed:
+            self.place.claim(self, claimed)
+        try:
+            result = self.toolbox.run(bench, what)
+            said = stages.follow(bench, name, result)
+        except SchedtuiError as error:
+            if name == "canary" and bench.deployment is not None:
+                stages.ended(bench, error.message)
+            raise
+        finally:
+            if claimed:
+                self.place.release(self, claimed)
+        if name == "finish":
+            self._end(bench.finished)
+        return msgspec.structs.replace(result, text=f"{result.text}\n{said}") if said else result
+
+    def _save(self) -> None:
+        """What happened so far, unless that was done just now: a record grows, and is written whole."""
+        now = time.monotonic()
+        if now - self._saved > _SAVED_EVERY_S:
+            self._saved = now
+            with contextlib.suppress(SchedtuiError):
+                self._trajectory.save()
 
     def _heard(self, event: AnyEvent) -> None:
         self._trajectory.note(event)

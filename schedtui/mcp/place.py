@@ -60,7 +60,7 @@ class Place:
         self._machine: Machine | None = None
         self._desk: Desk | None = None
         self._failed: SchedtuiError | None = None
-        self._at_work: tuple[Client, str] | None = None
+        self._at_work: tuple[Client, list[str]] | None = None
         self._breaker: Breaker | None = None
 
     # ---- the machine ----
@@ -156,23 +156,31 @@ class Place:
     def claim(self, client: Client, what: str) -> None:
         """``client`` changes something now, until it releases it. Raises NotPermitted while another does."""
         with self._lock:
-            if self._at_work is not None and self._at_work[0] is not client:
-                other, doing = self._at_work
+            if self._at_work is None:
+                self._at_work = (client, [])
+            other, doing = self._at_work
+            if other is not client:
                 raise NotPermitted(
-                    f"“{other.name}” is at work on this machine: {doing}.", "Wait until it is done, then try again."
+                    f"“{other.name}” is at work on this machine: {doing[-1]}.", "Wait until it is done, then try again."
                 )
-            self._at_work = (client, what)
+            doing.append(what)
 
-    def release(self, client: Client) -> None:
-        """It changes nothing any more; nothing happens where it did not."""
+    def release(self, client: Client, what: str = "") -> None:
+        """It is done with what it claimed as ``what``, or with everything; nothing happens where it claimed nothing."""
         with self._lock:
-            if self._at_work is not None and self._at_work[0] is client:
+            if self._at_work is None or self._at_work[0] is not client:
+                return
+            doing = self._at_work[1]
+            if what in doing:
+                doing.remove(what)
+            if not what or not doing:
                 self._at_work = None
 
     @property
     def at_work(self) -> tuple[Client, str] | None:
         """Who changes something now, and what, in words."""
-        return self._at_work
+        with self._lock:
+            return (self._at_work[0], self._at_work[1][-1]) if self._at_work else None
 
     def watch_kept(self, deployment: Deployment, doubt: Callable[[Deployment, str], None]) -> None:
         """Hand what was kept to the circuit breaker, which watches it from now on; ``doubt`` gets what it sees."""
