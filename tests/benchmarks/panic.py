@@ -89,6 +89,7 @@ def hog():
     while True:
         pass
 
+become_realtime()  # before them: otherwise it takes minutes to start the last ones
 for _ in range(hogs):
     apart(hog)
 ours, theirs = socket.socketpair()
@@ -98,7 +99,6 @@ if how == "key":
 elif how == "message":
     apart(ask, theirs, (go[0], answer[1]))
 hold_memory()
-become_realtime()
 info = MachineInfo(kind="host", name="guest", kernel="", sched_ext=True, default_scheduler="EEVDF", can_load=True)
 handling = Handling()
 server = Server(info, Samplers(None), handling.lab(), watch_heartbeat=how == "heartbeat")

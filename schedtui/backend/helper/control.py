@@ -21,6 +21,7 @@ import msgspec
 
 from schedtui.backend.bpf.loader import load_scheduler
 from schedtui.backend.errors import BadMessage, Interrupted, LeaseEnded, NotPermitted, PanicLatched, SchedtuiError
+from schedtui.backend.helper.grace import GracePeriods
 from schedtui.backend.helper.latch import Latch
 from schedtui.backend.model import Event, EventKind, ExitInfo, Owner, Panic, Scheduler, Setting
 from schedtui.backend.probes.owner import OwnerProbe
@@ -104,6 +105,8 @@ class SchedulerControl:
         self._stirred = threading.Event()
         """Something begins to be loaded."""
         self._owners = OwnerProbe()
+        self._grace_periods = GracePeriods()
+        """In a hurry from the first that is loaded or taken out on, until this process ends."""
         self._turn = threading.Lock()
         self._loaded: Running | None = None
         self._policy = ""
@@ -206,6 +209,8 @@ class SchedulerControl:
                 raise Interrupted(f"{policy} was not loaded: panic came first.", _RELEASE)
             self._release()
             self._stirred.set()
+            if _state():
+                self._grace_periods.hurry()
             began = time.monotonic()
             try:
                 loaded = begin(allowed)
@@ -404,6 +409,7 @@ class SchedulerControl:
         self._closed = True
         with self._turn:
             self._release(at_once=True)
+        self._grace_periods.rest()
 
     @property
     def _latched(self) -> bool:
@@ -463,6 +469,7 @@ class SchedulerControl:
         loaded, self._loaded = self._loaded, None
         if loaded is None and _state() in ("disabled", ""):
             return "nothing-to-do"
+        self._grace_periods.hurry()
         began = asked = time.monotonic()
         path = "helper"
         if loaded is None:  # another program's, or one whose attach is still under way
