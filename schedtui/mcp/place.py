@@ -94,12 +94,19 @@ class Place:
                 raise failed
             return self._desk
 
+    @property
+    def ready(self) -> Desk | None:
+        """The same, if the machine is open by now."""
+        return self._desk if self._opened.is_set() else None
+
     def _open(self) -> None:
         try:
             from schedtui.backend.machine import open_machine
+            from schedtui.backend.microvm.compiler_image import is_installed
             from schedtui.desk import Desk
 
-            machine = open_machine(self.kind, kernel=self.kernel, cpus=self.cpus)
+            compiler = bool(self.folders) and is_installed()
+            machine = open_machine(self.kind, kernel=self.kernel, cpus=self.cpus, compiler=compiler)
             with self._lock:
                 self._machine = machine
             if not self._closed:
@@ -155,6 +162,11 @@ class Place:
 
     def claim(self, client: Client, what: str) -> None:
         """``client`` changes something now, until it releases it. Raises NotPermitted while another does."""
+        if client.taken:
+            raise NotPermitted(
+                "A person took the machine back from you: you may look and prove, and try nothing.",
+                "They give it back on schedtui's screen of agents (A, then g).",
+            )
         with self._lock:
             if self._at_work is None:
                 self._at_work = (client, [])
