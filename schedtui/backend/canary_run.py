@@ -9,6 +9,7 @@ helper takes the candidate away when the loop stands still.
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import threading
 import time
@@ -107,10 +108,12 @@ def run_canary(
 class Guard:
     """What must never be seen while a candidate runs."""
 
-    def __init__(self, candidate: Candidate, before: Sample) -> None:
+    def __init__(self, candidate: Candidate, before: Sample, *, compared: bool = True) -> None:
+        """``compared``: a baseline is measured, beside which a wait can be too long; else the watchdog's limit alone
+        says so."""
         self._candidate = candidate
         self._rejected = before.scheduler.rejected
-        self._longest_ms = 0.0
+        self._longest_ms = 0.0 if compared else math.inf
         self._starving = ""
         """Whose wait was too long the last time."""
         self._watchdog_ms = watchdog_ms(candidate.obj)

@@ -343,12 +343,49 @@ class Deployer:
                 return measured
             if finished.ended:
                 return self.revert(measured, finished.ended)
-            self._held[measured.id] = _Hold(self, self.machine, measured, finished.guard)
+            self._held[measured.id] = _Hold(self, self.machine, measured, finished.guard, limit_s=LONGEST_DECISION_S)
         if not unattended:
             return measured
         if finished.comparison.verdict == "better":
             return self.keep(measured, by="setting")
         return self.revert(measured, f"{finished.comparison.reason} Only what is better stays without being asked for.")
+
+    def run(self, deployment: Deployment) -> Deployment:
+        """Let it run, unmeasured, for who measures it himself; in ``canary`` until somebody reverts or keeps it.
+
+        It is watched meanwhile, and goes with whoever asked for it. Raises what loading raises, and NotPermitted when
+        it runs no more at once; it is reverted then.
+        """
+        from schedtui.backend.canary_run import LEASE_S, Guard
+
+        if deployment.id not in self._objects:
+            raise NotPermitted(f"{deployment.policy} was not verified.", "Verify it first.")
+        each = self.candidate(self.current(deployment))
+        with self._turn:
+            if self._trying or self._held:
+                raise NotPermitted(
+                    "Another scheduler is being tried on this machine.", "Wait for its end, or revert it."
+                )
+            running = self._move(deployment, "canary", f"{deployment.policy} runs, and is not measured by schedtui.")
+            self._trying[running.id] = threading.Event()
+        try:
+            guard = Guard(each, self.machine.sample(), compared=False)
+            self.machine.load(each.policy, each.obj, each.settings, lease_s=LEASE_S)
+            fault = guard.fault(self.machine.sample())
+        except BaseException as error:
+            self.revert(running, error.message if isinstance(error, SchedtuiError) else "The program was ended.")
+            raise
+        finally:
+            self._trying.pop(running.id, None)
+            self._supersede()
+        with self._turn:
+            if self.current(running).state == "reverted":  # while it was loaded
+                self._take_away(running)
+                fault = self.current(running).reason
+            if not fault:
+                self._held[running.id] = _Hold(self, self.machine, running, guard, limit_s=None)
+                return running
+        raise NotPermitted(self.revert(running, fault).reason, "Run another one, or the same again.")
 
     def keep(self, deployment: Deployment, *, by: str = "person") -> Deployment:
         """It stays. When it does not run any more by now, it is reverted instead, with the reason."""
@@ -548,13 +585,25 @@ class Deployer:
 
 
 class _Hold:
-    """Renews the lease of what waits for a decision, and watches it, as the canary did."""
+    """Renews the lease of what waits for a decision, and watches it, as the canary did.
 
-    def __init__(self, deployer: Deployer, machine: Machine, deployment: Deployment, guard: Guard) -> None:
+    What nobody decided on within ``limit_s`` (None: it may run on) is reverted.
+    """
+
+    def __init__(
+        self,
+        deployer: Deployer,
+        machine: Machine,
+        deployment: Deployment,
+        guard: Guard,
+        *,
+        limit_s: float | None,
+    ) -> None:
         self._deployer = deployer
         self._machine = machine
         self._deployment = deployment
         self._guard = guard
+        self._limit_s = limit_s
         self._over = threading.Event()
         threading.Thread(target=self._watch, name="canary-hold", daemon=True).start()
 
@@ -563,7 +612,7 @@ class _Hold:
         self._over.set()
 
     def _watch(self) -> None:
-        limit = time.monotonic() + LONGEST_DECISION_S
+        began = time.monotonic()
         why = ""
         while not why and not self._over.wait(_HOLD_S):
             try:
@@ -573,8 +622,8 @@ class _Hold:
                 why = error.message
             except SchedtuiError as error:
                 why = error.message
-            if time.monotonic() > limit:
-                why = f"Nobody decided within {LONGEST_DECISION_S / 60:.0f} minutes."
+            if self._limit_s is not None and time.monotonic() - began > self._limit_s:
+                why = f"Nobody decided within {self._limit_s / 60:.0f} minutes."
         if why and not self._over.is_set():
             with contextlib.suppress(SchedtuiError):  # a store that cannot be written: the machine is given back
                 self._deployer.revert(self._deployment, why)
