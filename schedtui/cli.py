@@ -25,7 +25,15 @@ from schedtui.commands.hold import apply_and_hold, state_of
 from schedtui.commands.library import library
 from schedtui.commands.mcp import mcp
 from schedtui.commands.model import model
-from schedtui.commands.options import LONGEST_S, Duration, json_option, lab_options, machine_option, set_option
+from schedtui.commands.options import (
+    LONGEST_S,
+    Duration,
+    compiler_option,
+    json_option,
+    lab_options,
+    machine_option,
+    set_option,
+)
 from schedtui.commands.owner import owner, permanent
 from schedtui.commands.panic import hotkey, panic
 from schedtui.commands.probe import probe
@@ -248,13 +256,14 @@ def record(
 
 @cli.group(invoke_without_command=True)
 @lab_options
+@compiler_option
 @click.option("--theme", metavar="NAME", help="Theme for this run.")
 @click.pass_context
-def lab(context: click.Context, kernel: Path | None, cpus: int | None, theme: str | None) -> None:
+def lab(context: click.Context, kernel: Path | None, cpus: int | None, compiler: bool, theme: str | None) -> None:
     """A real sched_ext kernel in a small virtual machine; without a COMMAND, the terminal program on it."""
     if context.invoked_subcommand is None:
-        context.exit(run_app("lab", theme, kernel=kernel, cpus=cpus))
-    if kernel or cpus or theme:
+        context.exit(run_app("lab", theme, kernel=kernel, cpus=cpus, compiler=compiler))
+    if kernel or cpus or compiler or theme:
         raise click.UsageError("Give these options after the command.")
 
 
@@ -262,6 +271,13 @@ def lab(context: click.Context, kernel: Path | None, cpus: int | None, theme: st
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="End it after this time.")
 @click.option("--apply", "name", metavar="PRESET|POLICY", help="Run it under this scheduler.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    metavar="DIR",
+    help="Run it in a copy of this folder's sources.",
+)
+@compiler_option
 @set_option
 @lab_options
 @json_option
@@ -271,6 +287,8 @@ def lab_run(
     command: tuple[str, ...],
     timeout: float,
     name: str | None,
+    folder: Path | None,
+    compiler: bool,
     settings: tuple[tuple[str, str], ...],
     kernel: Path | None,
     cpus: int | None,
@@ -285,8 +303,12 @@ def lab_run(
         raise click.UsageError("--set needs --apply.")
     proposal = _proposal(name, settings, "lab") if name else None
     try:
-        with opened("lab", console, kernel=kernel, cpus=cpus) as it:
+        with opened("lab", console, kernel=kernel, cpus=cpus, compiler=compiler) as it:
             info = it.open(console.progress)
+            if folder:
+                from schedtui.backend.project import carry_project
+
+                carry_project(it, folder, command)
             if proposal:
                 from schedtui.backend import deploy
 
@@ -315,13 +337,14 @@ def lab_run(
 
 
 @lab.command("prepare")
+@compiler_option
 @lab_options
 @json_option
-def lab_prepare(kernel: Path | None, cpus: int | None, as_json: bool) -> None:
+def lab_prepare(compiler: bool, kernel: Path | None, cpus: int | None, as_json: bool) -> None:
     """Get everything ready, so that the lab opens in a second: kernel, guest image, boot, snapshot."""
     console = Console(as_json)
     began = time.monotonic()
-    with opened("lab", console, kernel=kernel, cpus=cpus) as it:
+    with opened("lab", console, kernel=kernel, cpus=cpus, compiler=compiler) as it:
         info = it.open(console.progress)
     seconds = round(time.monotonic() - began, 1)
     data = {"machine": info.kind, "kernel": info.kernel, "cpus": len(info.cpus), "seconds": seconds}

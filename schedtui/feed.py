@@ -49,9 +49,17 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name=f"feed {spec}", daemon=True)
 
     @classmethod
-    def named(cls, spec: str, *, kernel: Path | None = None, cpus: int | None = None, interval_s: float = 1.0) -> Feed:
+    def named(
+        cls,
+        spec: str,
+        *,
+        kernel: Path | None = None,
+        cpus: int | None = None,
+        compiler: bool = False,
+        interval_s: float = 1.0,
+    ) -> Feed:
         """The feed of the machine that ``spec`` names. Raises UnknownName."""
-        return cls(spec, open_machine(spec, kernel=kernel, cpus=cpus), interval_s)
+        return cls(spec, open_machine(spec, kernel=kernel, cpus=cpus, compiler=compiler), interval_s)
 
     @property
     def closed(self) -> bool:

@@ -20,15 +20,16 @@ def run_app(
     *,
     kernel: Path | None = None,
     cpus: int | None = None,
+    compiler: bool = False,
     interval_s: float = 1.0,
 ) -> int:
     """Run the terminal program on ``machine`` until the user quits; returns the exit code.
 
-    ``theme`` is a theme's name, for this run only. ``kernel`` and ``cpus`` are for labs. Frames come every
-    ``interval_s`` seconds. The code is 0 after quitting, 1 after a failure, 128 + N after signal N.
+    ``theme`` is a theme's name, for this run only. ``kernel``, ``cpus`` and ``compiler`` are for labs. Frames
+    come every ``interval_s`` seconds. The code is 0 after quitting, 1 after a failure, 128 + N after signal N.
     """
     try:
-        feed = Feed.named(machine, kernel=kernel, cpus=cpus, interval_s=interval_s)
+        feed = Feed.named(machine, kernel=kernel, cpus=cpus, compiler=compiler, interval_s=interval_s)
     except SchedtuiError as error:
         print(f"schedtui: {error.message} {error.remedy}".rstrip(), file=sys.stderr)
         return 1

@@ -96,6 +96,7 @@ def ask(
     from schedtui.agent.minds import chosen_mind
     from schedtui.agent.naming import named_in
     from schedtui.backend.deploy import CANARY_S
+    from schedtui.backend.microvm.compiler_image import is_installed
     from schedtui.desk import let_go
 
     console = Console(as_json)
@@ -114,7 +115,8 @@ def ask(
     if record is not None and record.is_dir() and any(record.iterdir()):
         raise click.BadParameter(f"There are files in {record} already.", param_hint="--record")
     threading.Thread(target=_warm, args=(sentence,), daemon=True).start()
-    with opened(spec, console, kernel=kernel, cpus=cpus) as it:
+    compiler = bool(request.folder and request.command) and is_installed()
+    with opened(spec, console, kernel=kernel, cpus=cpus, compiler=compiler) as it:
         mind = chosen_mind(record)
         try:
             context.exit(_answered(it, mind, request, kernel, seconds, _consent(yes, console), console))

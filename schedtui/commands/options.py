@@ -60,6 +60,11 @@ def lab_options(command: _Command) -> _Command:
     )(command)
 
 
+compiler_option = click.option(
+    "--compiler", is_flag=True, help="Carry this computer's C compiler and make into the lab, for builds."
+)
+
+
 def machine_option(command: _Command) -> _Command:
     """``--machine``."""
     return click.option(
