@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schedtui.agent import planning, project, roles, toolset, trying
+from schedtui.agent import planning, project, roles, rounds, toolset, trying
 from schedtui.agent.arguments import ExecuteFacts, LearnFacts, ObserveFacts, PlanFacts, Tried
 from schedtui.agent.asking import Asking, Declined, EndState
 from schedtui.agent.asking import Consent as Consent
 from schedtui.agent.bench import Bench, Request, Subject, Watch
 from schedtui.agent.budget import FREE, Budget, Limits, Priced
-from schedtui.agent.draft import Draft, name_for, write
 from schedtui.agent.events import (
     Ended,
     Listen,
@@ -40,15 +39,13 @@ from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName,
 from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox, cleaned
 from schedtui.agent.trajectory import Trajectory
-from schedtui.agent.trust import Outcome as TrustOutcome
 from schedtui.agent.trust import Trust
 from schedtui.backend.deploy import Deployer, Recorder
-from schedtui.backend.errors import SchedtuiError, UnknownName
-from schedtui.backend.history import outcome_of
+from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import CLASSES
 from schedtui.backend.library.starting import in_mode
 from schedtui.backend.machine import Machine
-from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Policy, Report, Workload
+from schedtui.backend.model import Choice, Comparison, Deployment, MachineInfo, Metric, Plan, Report, Workload
 from schedtui.backend.store import Store
 from schedtui.faults import unexpected
 
@@ -56,12 +53,8 @@ if TYPE_CHECKING:
     from schedtui.backend.breaker import Breaker
 
 LOOK_S = 1.5
-REPAIRS = 3
 _SETTLE_S = 0.5
 _LONGEST_STEERING = 300
-_LONGEST_BEGINNING = 10_500
-"""Characters of a source that a new policy is begun from; longer ones cost more than they teach."""
-_PLAIN_POLICY = "fair"
 _LOADS = {
     "gaming": ("hogs", "frames"),
     "streaming": ("hogs", "frames"),
@@ -211,6 +204,7 @@ class Engine:
                 stop=self._stop,
                 steering=self._steering,
                 since=self._asking.began,
+                more=self._more,
             )
             self._record("request", words=request.words, machine=self._info.kind)
             state, text, remedy = self._worked_on()
@@ -373,9 +367,7 @@ class Engine:
 
     def _execute(self, plan: Plan) -> Tried:
         bench = self._bench
-        bench.repairs_left, bench.gave_up, bench.deployment = REPAIRS, "", None
-        beginning = self._beginning(plan)
-        bench.subject = self._subject(plan, beginning)
+        beginning = rounds.begin(bench, plan)
         facts = ExecuteFacts(
             workload=self._workload(), plan=plan, rounds=tuple(bench.rounds), repairs_left=bench.repairs_left
         )
@@ -386,36 +378,6 @@ class Engine:
             self._try_round(plan, error.message)
             raise
         return self._try_round(plan)
-
-    def _beginning(self, plan: Plan) -> Policy:
-        """The policy that is configured or changed; for a new one, a short source of the library that is near."""
-        library = self._bench.library
-        if plan.mode != "create":
-            return library.policy(plan.policy)
-        near = [each.policy for each in planning.search(self._bench, plan.change) if each.can_load]
-        for name in near[:3]:
-            policy = library.policy(name)
-            if policy.origin == "built-in" and len(trying.source_of(policy)) <= _LONGEST_BEGINNING:
-                return policy
-        return library.policy(_PLAIN_POLICY)
-
-    def _subject(self, plan: Plan, beginning: Policy) -> Subject:
-        if plan.mode == "configure":
-            return Subject(policy=in_mode(beginning, self._workload().class_id)[0], settings=plan.settings)
-        workload = self._workload()
-        made = Draft(
-            name=plan.policy,
-            source="",
-            parent=None,
-            summary=plan.change,
-            for_whom=CLASSES.get(workload.class_id, workload.sentence),
-        )
-        if plan.mode == "create":
-            return Subject(policy=beginning, draft=made)
-        taken = [*self._bench.library.policies, *self._bench.library.presets, *self._bench.generated.names()]
-        source = trying.source_of(beginning)
-        made = replace(made, name=name_for(beginning.name, workload, taken), source=source, parent=beginning)
-        return Subject(policy=write(made, self._bench.folder), settings=plan.settings, draft=made)
 
     def _fall_back(self, plan: Plan) -> Tried:
         """Configure the plan's fallback, without a mind: what it is good for is known."""
@@ -440,41 +402,10 @@ class Engine:
 
     def _try_round(self, plan: Plan, problem: str = "") -> Tried:
         """Write down what the round came to."""
-        bench = self._bench
-        subject, deployment = bench.subject, bench.deployment
-        report = subject.report if subject else None
-        serious = [each for each in report.findings if each.severity != "note"] if report else []
-        tried = Tried(
-            number=len(bench.rounds) + 1,
-            plan=plan,
-            verdict=report.verdict if report else None,
-            findings=tuple(serious),
-            comparison=deployment.comparison if deployment else None,
-            ended=deployment.reason if deployment else bench.gave_up or problem or _unproven(report),
-            kept=deployment is not None and deployment.state == "kept",
-            policy=subject.policy.name if subject else plan.policy,
-            settings=subject.settings if subject else plan.settings,
-        )
-        bench.rounds.append(tried)
+        tried = rounds.write_down(self._bench, self._trust, plan, problem)
         if tried.kept:
-            self._kept = deployment
-        if deployment is not None:
-            self._try_to_keep(lambda: self._keep_outcome(deployment))
-            self._try_to_keep(lambda: self._judge(deployment))
+            self._kept = self._bench.deployment
         return tried
-
-    def _judge(self, deployment: Deployment) -> None:
-        """What it says of the mind that chose it."""
-        outcome: TrustOutcome = "kept" if deployment.state == "kept" else "reverted" if self._bench.fault else "unkept"
-        changed = self._trust.note(self._bench.needed, outcome, asked=self._bench.agreed)
-        if changed:
-            self._asking.tell(Progressed, text=changed)
-
-    def _keep_outcome(self, deployment: Deployment) -> None:
-        """What was measured, for the next time."""
-        outcome = outcome_of(deployment, cpus=len(self._info.cpus), workload=self._workload().class_id)
-        if outcome is not None:
-            self._store.add_outcome(outcome)
 
     def _learn(self) -> None:
         """A mind that fails here takes nothing away from what was reached."""
@@ -493,17 +424,18 @@ class Engine:
             self._asking.tell(Warned, text=f"Nothing more was learned: {error.message}")
 
     def _run(self, role: RoleName, told: str, facts: object) -> None:
-        """One role, from its first messages to its end; over a limit, a person may let it begin again."""
+        """One role, from its first messages to its end."""
         assert isinstance(facts, dict)
         self._asking.tell(RoleBegan, role=role, why=roles.WHY[role])
         messages = [Message(role="system", text=roles.system(role)), Message(role="user", text=told)]
-        try:
-            self._loop.run(role, messages, facts)
-        except OverBudget as over:
-            if self._asking.ask(_go_on(over)).choice != "continue":
-                raise
-            self._budget.grant(self._limits)
-            self._loop.run(role, messages, facts)
+        self._loop.run(role, messages, facts)
+
+    def _more(self, over: OverBudget) -> bool:
+        """Over a limit, a person may let it go on, with as much again."""
+        if self._asking.ask(_go_on(over)).choice != "continue":
+            return False
+        self._budget.grant(self._limits)
+        return True
 
     def _clarified(self, workload: Workload) -> Workload:
         """Ask the person which goal they mean. Raises Declined when they say none, or nobody is there."""
@@ -622,29 +554,19 @@ class Engine:
             return None
 
     def _try_to_keep(self, act: Callable[[], object]) -> None:
-        try:
-            act()
-        except SchedtuiError as error:
-            self._asking.tell(Warned, text=error.message)
+        rounds.try_to_keep(self._bench, act)
 
     def _record(self, act: str, **details: object) -> None:
         if self._audit is not None:
             self._audit.append(self._mind.name, act, {"request": self._bench.request_id, **details})
 
     def _workload(self) -> Workload:
-        workload = self._bench.workload
-        if workload is None:
-            raise UnknownName("Nothing is known of what you run.", "Ask again.")
-        return workload
+        return rounds.workload_of(self._bench)
 
 
 def _failed(tried: Tried) -> bool:
     """Not proven, given up, or measured to be worse; one that merely changed nothing did not fail."""
     return tried.comparison is None or tried.comparison.verdict == "worse"
-
-
-def _unproven(report: Report | None) -> str:
-    return "The verifier did not pass it." if report and report.verdict == "fail" else "It was not tried."
 
 
 def _go_on(over: OverBudget) -> Question:

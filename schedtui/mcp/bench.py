@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from schedtui.agent.bench import Bench
-from schedtui.backend.model import Deployment
+from schedtui.backend.model import Deployment, Plan
 
 if TYPE_CHECKING:
     from schedtui.mcp.client import Client
@@ -17,6 +17,8 @@ class ClientBench(Bench):
     def __init__(self, *, client: Client, before: ClientBench | None = None, **of_bench: Any) -> None:
         super().__init__(**of_bench)
         self.client = client
+        self.open_plan: Plan | None = None
+        """The plan that is worked on: submitted, and neither tried nor given up."""
         self.kept: list[Deployment] = before.kept if before else []
         """What this client deployed and was kept."""
         self.executions: dict[str, Any] = before.executions if before else {}

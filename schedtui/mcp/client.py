@@ -41,6 +41,7 @@ from schedtui.mcp.person import ClientPerson, is_open
 
 if TYPE_CHECKING:
     from schedtui.agent.asking import EndState
+    from schedtui.backend.audit import Audit
     from schedtui.backend.model import Deployment
     from schedtui.desk import Desk
     from schedtui.mcp.place import Place
@@ -104,6 +105,7 @@ class Client:
         self._listeners: list[Listen] = []
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        self._audit: Audit | None = None
         self._beginning = threading.Lock()
         self._saved = 0.0
         self._closed = False
@@ -178,7 +180,7 @@ class Client:
         bench = self.bench
         if bench is None:
             return
-        self._end_research(why)
+        self._end_research(why, by=by)
         for each in (*bench.kept, *([bench.deployment] if bench.deployment else [])):
             if bench.deployer.current(each).state != "reverted":
                 bench.deployer.revert(each, why, by=by)
@@ -233,6 +235,7 @@ class Client:
             self._end("A new request began.")
             self._begin_trajectory(request)
         desk = self.place.desk(self._stop, self._opening)
+        self._audit = desk.audit
         self.bench = ClientBench(
             client=self,
             before=before,
@@ -315,20 +318,18 @@ class Client:
             return "kept"
         return "reverted" if any(each.comparison for each in bench.rounds) else "failed"
 
-    def _end_research(self, why: str) -> None:
+    def _end_research(self, why: str, *, by: str = "") -> None:
         """What its research tools began."""
         if self.bench is not None and importlib.util.find_spec("schedtui.mcp.research"):
-            importlib.import_module("schedtui.mcp.research").close(self.bench, why)
+            importlib.import_module("schedtui.mcp.research").close(self.bench, why, by=by)
 
     def _opening(self, stage: str, _seconds: float) -> None:
         self._heard(Progressed(at_s=self._seconds(), text=stage))
 
     def _record(self, act: str, **details: object) -> None:
-        bench = self.bench
-        if bench is not None:
-            self.place.desk(threading.Event()).audit.append(
-                self.identity, act, {"request": bench.request_id, **details}
-            )
+        if self._audit is not None:
+            request = self.bench.request_id if self.bench else None
+            self._audit.append(self.identity, act, {"request": request, **details})
 
     # ---- its threads ----
 

@@ -74,6 +74,8 @@ def _new_request(bench: ClientBench, given: NewRequest) -> Result:
             raise UnknownName(f"There is no load {shown(each)}.", f"Loads: {', '.join(KINDS)}.")
     if given.loads and bench.info.kind != "lab":
         raise NotPermitted("Loads are started in the lab only.", "Leave loads out.")
+    for each in given.loads:
+        bench.machine.start_workload(each)
     bench.client.begin(
         Request(
             words=given.words,
@@ -85,6 +87,7 @@ def _new_request(bench: ClientBench, given: NewRequest) -> Result:
             canary_s=given.canary_s,
         )
     )
+    bench.client.keep_request()
     return Result(text="Begun. Look at the machine, then submit_workload.", summary=given.words)
 
 
@@ -135,6 +138,6 @@ def _status(bench: ClientBench, _given: Nothing) -> Result:
 
 
 def _take_back(bench: ClientBench, _given: Nothing) -> Result:
-    bench.client.take_back()
+    bench.client.take_back("It was taken back.", by=bench.client.identity)
     now = bench.machine.scheduler()
     return Result(text=f"Taken back. {now.name} runs now.", summary=f"{now.name} runs")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import mcp_types as types
 import msgspec
 from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
 
 from schedtui import __version__
 
@@ -52,7 +53,10 @@ def build(choose: Choose) -> Server[Any]:
         client = await asyncio.to_thread(choose, context)
         _introduced(client, context)
         arguments = msgspec.json.encode(params.arguments or {}).decode()
-        return answered(await _called(client, context, params.name, arguments))
+        result = await _called(client, context, params.name, arguments)
+        if not result.ok and _answers_with_errors(params.name):
+            raise MCPError(code=types.INVALID_PARAMS, message=result.text or result.summary, data=result.facts or None)
+        return answered(result)
 
     server: Server[Any] = Server(
         "schedtui",
@@ -89,6 +93,13 @@ def described(tool: Tool[Any, Any]) -> types.Tool:
     )
 
 
+def _answers_with_errors(tool: str) -> bool:
+    """Whether what it cannot do is an error of the protocol, as clients of the research system expect it."""
+    from schedtui.mcp.research import NAMES
+
+    return tool in NAMES
+
+
 def answered(result: Result) -> types.CallToolResult:
     """A result as MCP answers it."""
     return types.CallToolResult(
@@ -101,7 +112,7 @@ async def _called(client: Client, context: ServerRequestContext[Any, Any], tool:
     from schedtui.agent.tools import refusal
     from schedtui.backend.errors import SchedtuiError
 
-    progress = _Progress(context.session.report_progress)
+    progress = _Progress(context.session.report_progress, client.masked)
     try:
         job = client.submit(tool, arguments, progress.heard)
     except SchedtuiError as error:
@@ -119,8 +130,11 @@ async def _called(client: Client, context: ServerRequestContext[Any, Any], tool:
 class _Progress:
     """What happens during a call, handed from the client's thread to the protocol, a few times a second."""
 
-    def __init__(self, report: Callable[[float, float | None, str | None], Awaitable[None]]) -> None:
+    def __init__(
+        self, report: Callable[[float, float | None, str | None], Awaitable[None]], masked: Callable[[str], str]
+    ) -> None:
         self._report = report
+        self._masked = masked
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[str] = asyncio.Queue()
         self._began = time.monotonic()
@@ -130,7 +144,7 @@ class _Progress:
         from schedtui.mcp.person import in_words
 
         if words := in_words(event):
-            self._loop.call_soon_threadsafe(self._news.put_nowait, words)
+            self._loop.call_soon_threadsafe(self._news.put_nowait, self._masked(words))
 
     async def tell(self) -> None:
         """Until it is cancelled."""
