@@ -13,6 +13,8 @@ from schedtui.backend.microvm.qemu import GuestConfig, Qemu
 _READY = "SCHEDTUI AGENT READY ON "
 _FAILED = "SCHEDTUI AGENT FAILED: "
 _CLOCK_WRONG = "SCHEDTUI CLOCK WRONG: "
+_TIMER_LATE = "IO-APIC + timer doesn't work"
+"""The kernel's last words when the emulator came too seldom to run while it looked for its timer."""
 
 
 class ClockWrong(LabFailed):
@@ -48,16 +50,15 @@ def wait_for_agent(qemu: Qemu, limit_s: float) -> str:
         console = qemu.console
         if (at := console.find(_READY)) >= 0 and "\n" in console[at:]:
             if _CLOCK_WRONG in console:
-                raise ClockWrong(
-                    "This computer is so busy that the guest's kernel cannot measure its clock.",
-                    "Try again when less runs here.",
-                )
+                raise _clock_wrong()
             return console[at + len(_READY) :].split()[0]
         if (at := console.find(_FAILED)) >= 0 and "\n" in console[at:]:
             reason = console[at + len(_FAILED) :].splitlines()[0].strip()
             raise KernelUnsuitable(
                 f"The lab's helper cannot work on this kernel: {reason}.", "Choose another kernel image.", console
             )
+        if _TIMER_LATE in console:
+            raise _clock_wrong()
         if not qemu.alive() or "Kernel panic" in console:
             raise LabFailed(
                 f"The guest stopped while booting{_last_words(console)}.",
@@ -71,6 +72,12 @@ def wait_for_agent(qemu: Qemu, limit_s: float) -> str:
                 console,
             )
         time.sleep(0.03)
+
+
+def _clock_wrong() -> ClockWrong:
+    return ClockWrong(
+        "This computer is so busy that the guest's kernel cannot measure its clock.", "Try again when less runs here."
+    )
 
 
 def restore(config: GuestConfig, snapshot: Path, port: str) -> tuple[Guest, Reply]:
