@@ -68,7 +68,7 @@ def panic(
         if info.kind != "replay":
             _record(info.kind, after.name, done.before, console)
         if info.kind == "host" and not as_json and (after.latched or done.path != "nothing-to-do"):
-            after = _look_again(it, console)
+            after = _look_again(it, console, after)
         let_go_of_kept(it, info, "Panic was pressed.")
     if state_of(after) == "enabled":
         context.exit(NOT_DONE)
@@ -97,14 +97,20 @@ def _release(it: Machine, console: Console) -> None:
     console.result({"scheduler": now.name, "latched": now.latched}, "Schedulers may be loaded again.")
 
 
-def _look_again(it: Machine, console: Console) -> Scheduler:
+def _look_again(it: Machine, console: Console, after: Scheduler) -> Scheduler:
+    """What comes back may go again between two looks, taken out by the helper: the kernel's count of it stays."""
     limit = time.monotonic() + LOOK_AGAIN_S
-    now, returned = it.scheduler(), ""
+    now, counted, told = it.scheduler(), after.enable_seq, set[str]()
     while time.monotonic() < limit:
-        if now.sched_ext == "enabled" and now.name != returned:
-            returned = now.name
-            console.note(f"Something loaded {returned} again ({now.owner}). It is taken out again.")
+        if now.sched_ext == "enabled":
+            if now.name not in told:
+                console.note(f"Something loaded {now.name} again ({now.owner}). It is taken out again.")
+            told.add(now.name)
             it.panic()
+        elif now.enable_seq > counted and not told:
+            console.note("Something loaded a scheduler again. It was taken out again.")
+            told.add("")
+        counted = now.enable_seq
         time.sleep(_LOOK_EACH_S)
         now = it.scheduler()
     console.note(f"{now.name} runs {LOOK_AGAIN_S:.0f} s later.")
