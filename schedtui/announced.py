@@ -116,6 +116,10 @@ class Happened(News, frozen=True, kw_only=True, tag="event"):
     event: AnyEvent
 
 
+class CaughtUp(News, frozen=True, kw_only=True, tag="caught-up"):
+    """What was before a watcher came is told; from here on it is what happens."""
+
+
 class Watched(News, frozen=True, kw_only=True, tag="machine"):
     """The machine, once a second."""
 
@@ -132,7 +136,7 @@ class Done(News, frozen=True, kw_only=True, tag="done"):
     """A sentence for the person."""
 
 
-AnyNews = Hello | Seen | Gone | Happened | Watched | Done
+AnyNews = Hello | Seen | Gone | Happened | CaughtUp | Watched | Done
 
 
 class Wish(Struct, frozen=True, kw_only=True, tag_field="wish", forbid_unknown_fields=True):
@@ -174,8 +178,8 @@ class Disconnect(Wish, frozen=True, kw_only=True, tag="disconnect"):
 
 AnyWish = Here | Answer | TakeBack | GiveBack | Disconnect
 
-_decode_news = msgspec.json.Decoder(AnyNews).decode
-_decode_wish = msgspec.json.Decoder(AnyWish).decode
+_NEWS: msgspec.json.Decoder[AnyNews] = msgspec.json.Decoder(AnyNews)
+_WISHES: msgspec.json.Decoder[AnyWish] = msgspec.json.Decoder(AnyWish)
 
 
 def line_of(message: News | Wish) -> bytes:
@@ -186,7 +190,7 @@ def line_of(message: News | Wish) -> bytes:
 def news_of(line: bytes) -> AnyNews:
     """Raises BadMessage."""
     try:
-        return _decode_news(line)
+        return _NEWS.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadMessage(f"A server says something that is no news: {error}") from error
 
@@ -194,7 +198,7 @@ def news_of(line: bytes) -> AnyNews:
 def wish_of(line: bytes) -> AnyWish:
     """Raises BadMessage."""
     try:
-        return _decode_wish(line)
+        return _WISHES.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadMessage(f"A watcher wants something that is no wish: {error}") from error
 

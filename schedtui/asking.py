@@ -51,6 +51,10 @@ class Asking:
         """The newest."""
         self.comparison: Comparison | None = None
         """The newest, as far as it was measured."""
+        self.speaker = "You"
+        """Who said the words."""
+        self.beginning = "Getting ready …"
+        """What stands there until something happens."""
         self._clock = clock
         self._began = clock()
         self._ended: float | None = None
@@ -72,8 +76,8 @@ class Asking:
         """Its last event, once it is there."""
         return next((each for each in reversed(self.events) if isinstance(each, Ended)), None)
 
-    def add(self, event: AnyEvent) -> None:
-        """Something happened. Pieces of a saying, and steps of one measurement, become one."""
+    def add(self, event: AnyEvent, *, ago_s: float = 0.0) -> None:
+        """Something happened, so long ago. Pieces of a saying, and steps of one measurement, become one."""
         last = self.events[-1] if self.events else None
         if isinstance(event, Said) and isinstance(last, Said) and event.role == last.role:
             self.events[-1] = replace(last, text=last.text + event.text)
@@ -82,7 +86,7 @@ class Asking:
         else:
             self.events.append(event)
         if isinstance(event, Asked):
-            self.asked, self._asked_at = event, self._clock()
+            self.asked, self._asked_at = event, self._clock() - ago_s
         elif isinstance(event, Answered):
             self._no_longer_asked()
         elif isinstance(event, Spent):

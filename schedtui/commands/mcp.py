@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from schedtui.commands.options import Duration, lab_options, machine_option
+from schedtui.commands.options import Duration, json_option, lab_options, machine_option
 
 if TYPE_CHECKING:
     from schedtui.mcp.configuration import ClientKind
@@ -56,6 +56,16 @@ _CLIENTS = ("claude", "cursor", "vscode", "codex")
     type=click.Choice(_CLIENTS),
     help="Print what makes that client know schedtui, and end.",
 )
+@click.option("--list", "lists", is_flag=True, help="Print which programs are connected now and what they do, and end.")
+@click.option(
+    "--take-back",
+    "taken",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    help="Take the machine back from the program NAME, or from all that are connected, and end.",
+)
+@json_option
 @lab_options
 @click.pass_context
 def mcp(
@@ -70,6 +80,9 @@ def mcp(
     token: str | None,
     revoke: str | None,
     client: ClientKind | None,
+    lists: bool,
+    taken: str | None,
+    as_json: bool,
     kernel: Path | None,
     cpus: int | None,
 ) -> None:
@@ -80,6 +93,10 @@ def mcp(
     if client is not None:
         _print_configuration(context, client, port)
         return
+    if lists or taken is not None:
+        _look_after(taken, as_json)
+        return
+    from schedtui.mcp.live import Live
     from schedtui.mcp.place import Place
 
     if idle is not None and port is None:
@@ -88,11 +105,17 @@ def mcp(
     if kind != "lab" and (kernel or cpus):
         raise click.UsageError("--kernel and --cpus are for the lab: add --machine lab.")
     place = Place(kind, consent="yes" if yes else "no", kernel=kernel, cpus=cpus, folders=folders, commands=commands)
-    if port is not None:
-        context.exit(128 + _serve_http(place, name, port, idle))
-    from schedtui.mcp.stdio import serve
+    live = Live(place, only=port is None)
+    live.start()
+    try:
+        if port is not None:
+            context.exit(128 + _serve_http(place, name, port, idle))
+        from schedtui.mcp.stdio import serve
 
-    serve(place, name)
+        if ended_by := serve(place, name):
+            context.exit(128 + ended_by)
+    finally:
+        live.close()
 
 
 def _serve_http(place: Place, name: str, port: int, idle: float | None) -> int:
@@ -110,6 +133,15 @@ def _serve_http(place: Place, name: str, port: int, idle: float | None) -> int:
         click.echo(f"Programs with a token: {names}. To see one: schedtui mcp --token NAME. Ctrl-C ends.", err=True)
 
     return serve(place, tokens, port, ready, Limits(idle_s=idle) if idle else None)
+
+
+def _look_after(taken: str | None, as_json: bool) -> None:
+    from schedtui.commands.clients import list_clients, take_back
+
+    if taken is None:
+        list_clients(as_json)
+    else:
+        take_back(taken, as_json)
 
 
 def _keep_tokens(shown: str | None, revoked: str | None) -> None:

@@ -27,6 +27,7 @@ from schedtui.announced import (
     LONGEST_NEWS,
     LONGEST_WISH,
     AnyWish,
+    CaughtUp,
     ClientSeen,
     Done,
     Gone,
@@ -245,6 +246,7 @@ class Announcer:
                         watcher.add(line)
                 if self._machine is not None:
                     watcher.add(line_of(self._machine))
+                watcher.add(line_of(CaughtUp()))
                 self._watchers.append(watcher)
 
     def _hear(self, watcher: _Watcher) -> None:

@@ -54,13 +54,13 @@ class Item:
 
 def items_of(asking: Asking) -> list[Item]:
     """The whole timeline as it is now."""
-    tale = _Tale(asking.words)
+    tale = _Tale(asking.words, asking.speaker)
     for event in asking.events:
         tale.add(event)
     if asking.is_over:
         tale.close()
     elif not asking.events:
-        tale.items.append(Item("step", _signed(choose_glyphs().changing, "bold $text-accent", "Getting ready …")))
+        tale.items.append(Item("step", _signed(choose_glyphs().changing, "bold $text-accent", asking.beginning)))
     if asking.error is not None:
         error = asking.error
         tale.items.append(Item("end", error_lines(error.message, error.remedy, error.details)))
@@ -212,6 +212,7 @@ class _Step:
 
     at: int
     """Where its item is."""
+    tool: str
     title: str
     stages: list[str]
 
@@ -219,9 +220,10 @@ class _Step:
 class _Tale:
     """Makes items of events, one after the other."""
 
-    def __init__(self, words: str) -> None:
-        self.items: list[Item] = [Item("words", Content.assemble(("You: ", f"bold {MUTED}"), (words, "bold")))]
-        self._step: _Step | None = None
+    def __init__(self, words: str, speaker: str) -> None:
+        self.items: list[Item] = [Item("words", Content.assemble((f"{speaker}: ", f"bold {MUTED}"), (words, "bold")))]
+        self._steps: list[_Step] = []
+        """Calls that are not answered yet; another program may have two at once."""
         self._measured: int | None = None
         self._asked: dict[str, tuple[int, happened.Question]] = {}
         self._compared: Comparison | None = None
@@ -261,10 +263,9 @@ class _Tale:
     def close(self) -> None:
         """Nothing more comes: what was under way was ended."""
         self._pass_stage()
-        if self._step is not None:
-            glyphs = choose_glyphs()
-            self.items[self._step.at] = Item("step", _signed(glyphs.stopped, "$text-warning", self._step.title))
-            self._step = None
+        for step in self._steps:
+            self.items[step.at] = Item("step", _signed(choose_glyphs().stopped, "$text-warning", step.title))
+        self._steps = []
 
     def _pass_stage(self) -> None:
         if self._stage is not None:
@@ -277,11 +278,10 @@ class _Tale:
 
     def _conclude(self, item: Item) -> None:
         """What a role came to stands in place of the call that said so."""
-        step, self._step = self._step, None
-        if step is None:
-            self._put(item)
+        if self._steps:
+            self.items[self._steps.pop().at] = item
         else:
-            self.items[step.at] = item
+            self._put(item)
 
     def _role(self, event: happened.RoleBegan) -> None:
         self._measured = None
@@ -299,12 +299,13 @@ class _Tale:
 
     def _called(self, event: happened.Called) -> None:
         item = Item("step", _signed(choose_glyphs().changing, "bold $text-accent", event.title))
-        self._step = _Step(self._put(item), event.title, [])
+        self._steps.append(_Step(self._put(item), event.tool, event.title, []))
 
     def _returned(self, event: happened.Returned) -> None:
-        step, self._step = self._step, None
+        step = next((each for each in reversed(self._steps) if each.tool == event.tool), None)
         if step is None:
             return
+        self._steps.remove(step)
         glyphs = choose_glyphs()
         sign, style = (glyphs.good, "$text-success") if event.ok else (glyphs.bad, "$text-error")
         text = _signed(sign, style, step.title)
@@ -314,11 +315,11 @@ class _Tale:
         self.items[step.at] = Item("step", text, _detailed(more) if more else None)
 
     def _progressed(self, event: happened.Progressed) -> None:
-        if self._step is None:
+        if not self._steps:
             item = Item("step", _signed(choose_glyphs().changing, "bold $text-accent", event.text))
             self._stage = self._put(item), event.text
             return
-        step = self._step
+        step = self._steps[-1]
         step.stages.append(event.text)
         text = _signed(choose_glyphs().changing, "bold $text-accent", step.title)
         self.items[step.at] = Item("step", Content.assemble(text, "\n  ", (f"{event.text} …", "$text-accent")))
