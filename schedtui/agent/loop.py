@@ -10,7 +10,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic
 
 import msgspec
@@ -76,6 +76,8 @@ class Talk(Struct, kw_only=True):
     facts: dict[str, Any]
     results: list[dict[str, Any]] = field(default_factory=list)
     steering: list[str] = field(default_factory=list)
+    limit: int
+    """Steps that it may take."""
     steps: int = 0
     corrections: int = 0
     messages: list[Message] = field(default_factory=list)
@@ -86,6 +88,7 @@ class Loop(Generic[BenchT]):
 
     ``steering`` gets what the user adds meanwhile, from any thread; ``stop`` ends it within 0.1 s wherever it is,
     save inside a tool, which has to heed it by itself. ``since`` is the monotonic time at which the request began.
+    ``more`` is asked at a limit, whether the role goes on where it is; it grants the budget, the loop as many steps.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Loop(Generic[BenchT]):
         stop: threading.Event,
         steering: queue.SimpleQueue[str],
         since: float | None = None,
+        more: Callable[[OverBudget], bool] = lambda _over: False,
     ) -> None:
         self.mind = mind
         self.toolbox = toolbox
@@ -112,6 +116,7 @@ class Loop(Generic[BenchT]):
         self.steering = steering
         self._since = time.monotonic() if since is None else since
         self._listen = listen
+        self._more = more
         self._warned: set[str] = set()
 
     def run(
@@ -124,20 +129,25 @@ class Loop(Generic[BenchT]):
         OverBudget, Misbehaved, and MindFailed.
         """
         record = self.trajectory.begin(role, self.toolbox.specs(role))
-        talk = Talk(role=role, record=record, facts=dict(facts or {}))
+        talk = Talk(role=role, record=record, facts=dict(facts or {}), limit=steps)
         for message in messages:
             self._add(talk, message)
         try:
             while True:
-                self._step(talk, steps)
+                try:
+                    self._step(talk)
+                except OverBudget as over:
+                    if not self._more(over):
+                        raise
+                    talk.limit = talk.steps + steps
         except RoleEnded as ended:
             return ended.ending
         finally:
             self._save()
 
-    def _step(self, talk: Talk, steps: int) -> None:
+    def _step(self, talk: Talk) -> None:
         self._steer(talk)
-        allowance = self._check(talk, steps)
+        allowance = self._check(talk)
         reply = self._ask(talk, allowance)
         talk.steps += 1
         message = _usable(reply.message, talk.steps)
@@ -150,12 +160,12 @@ class Loop(Generic[BenchT]):
             talk.corrections = 0
         self._save()
 
-    def _check(self, talk: Talk, steps: int) -> Allowance:
+    def _check(self, talk: Talk) -> Allowance:
         """What the next answer may use. Raises Stopped and OverBudget: the one place of all limits."""
         self._check_stop()
-        if talk.steps >= steps:
+        if talk.steps >= talk.limit:
             raise OverBudget(
-                f"{talk.role} came to no end in {steps} steps, which is the limit.", "Ask it in other words."
+                f"{talk.role} came to no end in {talk.limit} steps, which is the limit.", "Ask it in other words."
             )
         return self.budget.check(_characters(talk))
 
@@ -238,6 +248,7 @@ class Loop(Generic[BenchT]):
             names = ", ".join(each.name for each in self.toolbox.tools(talk.role))
             raise Correction(f"Your answer calls no tool, so nothing was done. Answer with a call of one of: {names}.")
         wrong = skip = ""
+        over: OverBudget | None = None
         if len(calls) > CALLS_IN_A_REPLY:
             skip = wrong = (
                 f"None of your {len(calls)} calls was run: call at most {CALLS_IN_A_REPLY} tools in an answer."
@@ -247,14 +258,20 @@ class Loop(Generic[BenchT]):
                 self._answer_call(talk, safe, skip)
                 continue
             self._check_stop()
-            self.budget.check_time()
             try:
+                self.budget.check_time()
                 ok = self._call(talk, safe, call)
+            except OverBudget as error:
+                over, skip = error, "Not run, because the budget was used up. Call it again if it is still wanted."
+                self._answer_call(talk, safe, skip)
+                continue
             except Correction as correction:
                 wrong = str(correction)
                 self._answer_call(talk, safe, wrong)
                 ok = False
             skip = "" if ok else f"Not run, because the call of {safe.tool} before it did not work."
+        if over is not None:
+            raise over
         if wrong:
             raise Correction(wrong)
 

@@ -15,7 +15,7 @@ from schedtui.agent.budget import Budget
 from schedtui.agent.events import AnyEvent
 from schedtui.agent.loop import Loop
 from schedtui.agent.masking import Masker
-from schedtui.agent.mind import Call, Message, Reply, Turn, Usage
+from schedtui.agent.mind import Call, Message, OverBudget, Reply, Turn, Usage
 from schedtui.agent.tools import Arguments, Result, Tool, Toolbox
 from schedtui.agent.trajectory import Trajectory
 from schedtui.backend.errors import NotPermitted
@@ -60,6 +60,8 @@ class Bench:
         self.done: list[str] = []
         self.allowed = True
         self.says = "nothing"
+        self.over: OverBudget | None = None
+        """What looking uses up."""
 
 
 class Nothing(Arguments, frozen=True, kw_only=True):
@@ -87,6 +89,8 @@ class Finish(Arguments, frozen=True, kw_only=True):
 
 
 def _look(bench: Bench, _arguments: Nothing) -> Result:
+    if bench.over is not None:
+        raise bench.over
     bench.done.append("look")
     return Result(text=bench.says, facts={"says": bench.says})
 
@@ -156,6 +160,7 @@ class Setting:
         mind: ScriptedMind | None = None,
         budget: Budget | None = None,
         masker: Masker | None = None,
+        more: Callable[[OverBudget], bool] = lambda _over: False,
     ) -> None:
         self.mind = mind or ScriptedMind(answers)
         self.bench = Bench()
@@ -177,6 +182,7 @@ class Setting:
             listen=self.trajectory.listening(self.events.append),
             stop=self.stop,
             steering=self.steering,
+            more=more,
         )
 
     def told(self) -> list[str]:

@@ -181,7 +181,7 @@ def test_it_stops_at_once_and_says_what_runs(start: Start) -> None:
     thread.start()
     assert began.wait(30)
     setting.engine.stop()
-    thread.join(5)
+    thread.join(25)
     assert not thread.is_alive()
     assert stories[0].state == "stopped"
     assert "EEVDF runs now" in stories[0].text
@@ -239,7 +239,11 @@ def test_over_its_budget_a_person_may_let_it_go_on(start: Start) -> None:
     def look(heard: Heard) -> list[Call]:
         return [call("project_files")]
 
-    mind = Scripted(observe=[look, scripted.workload("unknown")])
+    def goes_on(heard: Heard) -> list[Call]:
+        assert "named no project folder" in heard.last, "it knows what it was told before"
+        return scripted.workload("unknown")(heard)
+
+    mind = Scripted(observe=[look, goes_on])
     setting = start(mind, consent="ask", limits=Limits(calls=1))
 
     def reply() -> None:

@@ -138,6 +138,32 @@ def test_calling_tools_without_end_ends_at_the_limit_of_calls_of_the_request(tmp
     assert setting.budget.usage.calls == 4
 
 
+def test_a_role_that_may_go_on_does_so_where_it_was(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def more(over: OverBudget) -> bool:
+        asked.append(over.message)
+        return True
+
+    setting = Setting(tmp_path, [calling("look"), calling("look"), DONE], more=more)
+    setting.bench.says = "p99 is 3 ms"
+    setting.loop.run("observe", OPENING, steps=1)
+    assert setting.bench.done == ["look", "look", "finish"]
+    assert len(asked) == 2 and "1 steps" in asked[0]
+    assert sum("p99 is 3 ms" in each for each in setting.told()) == 2, "it still knows what it saw before"
+    assert len(read(setting.trajectory.path).conversations) == 1
+
+
+def test_what_was_not_run_for_want_of_budget_is_told_to_a_role_that_goes_on(tmp_path: Path) -> None:
+    calls = tuple(Call(id=each, tool="look", arguments="") for each in ("a", "b"))
+    setting = Setting(tmp_path, [Message(role="assistant", calls=calls), DONE], more=lambda _over: True)
+    setting.bench.over = OverBudget("The time is over.")
+    setting.loop.run("observe", OPENING)
+    answers = [each for each in setting.mind.turns[-1].messages if each.role == "tool"]
+    assert [each.call_id for each in answers] == ["a", "b"]
+    assert all("the budget was used up" in each.text for each in answers)
+
+
 def test_money_is_shown_as_it_goes_and_never_passes_the_limit(tmp_path: Path) -> None:
     dear = ScriptedMind([calling("look")], usage=Usage(calls=1, input_tokens=1000, output_tokens=100, dollars=0.06))
     setting = Setting(tmp_path, mind=dear)
@@ -183,9 +209,9 @@ def test_stop_ends_the_wait_for_a_mind_that_does_not_heed_it(tmp_path: Path) -> 
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert mind.asked.wait(5)
+    assert mind.asked.wait(60)
     setting.stop.set()
-    thread.join(5)
+    thread.join(60)
     mind.let_go.set()
     assert len(ended) == 1 and not thread.is_alive()
     assert read(setting.trajectory.path).conversations[0].turns[0].problem == "Stopped, as you asked."
