@@ -27,14 +27,22 @@ def quiet(_stage: str, _seconds: float) -> None:
     """A progress that nobody watches."""
 
 
-def until(condition: Callable[[], bool], limit_s: float = 20) -> bool:
-    """Whether something becomes true before the limit; for what another process does."""
+def until(condition: Callable[[], bool], limit_s: float = 60) -> bool:
+    """Whether something becomes true before the limit; for what another process does, on a computer that is busy."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if condition():
             return True
         time.sleep(0.02)
     return condition()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this number runs; one that has ended and waits for its parent does not."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def running_children(name: str, pid: int) -> list[psutil.Process]:

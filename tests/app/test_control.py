@@ -28,7 +28,7 @@ from tests.deploy.conftest import POLICY, _hurried, report
 
 pytestmark = pytest.mark.slow
 METRIC = Metric(name="wakeup_p99_us")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 RECORDING = Path(__file__).parents[1] / "recordings" / "busy-4-eevdf.jsonl.gz"
 __all__ = ["_hurried"]
 
@@ -47,6 +47,11 @@ class Commanded:
         proposal = Proposal(policy=POLICY, settings={}, preset=None, reason="")
         verified = deployer.verified(deployer.propose(proposal, asked_by=asked_by), report(), OBJECT)
         return deployer.canary(verified, METRIC, seconds=0.3)
+
+    def is_watched(self) -> None:
+        """Wait until whoever watches what was kept has seen how it began."""
+        before = self.computer.samples
+        until(lambda: self.computer.samples > before + 5)
 
     def states(self) -> list[str]:
         """What was told of deployments."""
@@ -138,7 +143,7 @@ def test_a_mind_whose_choice_the_circuit_breaker_takes_away_is_trusted_less(
     trusted()
     monkeypatch.setattr(breaker, "INTERVAL_S", 0.05)
     commanded.control.deployer().keep(commanded.measured("some/model"))
-    time.sleep(0.3)
+    commanded.is_watched()
     commanded.computer.reject(3)
     until(lambda: commanded.states()[-1] == "reverted")
     until(lambda: TrustFile().standing("some/model").level == TrustLevel.TUNE)
@@ -150,7 +155,7 @@ def test_a_mind_whose_choice_makes_room_for_another_is_not_blamed(
     trusted()
     monkeypatch.setattr(breaker, "INTERVAL_S", 0.05)
     commanded.control.deployer().keep(commanded.measured("some/model"))
-    time.sleep(0.3)
+    commanded.is_watched()
     commanded.computer.put("scx_other", "", {}, owner="another program")
     until(lambda: commanded.states()[-1] == "reverted")
     assert TrustFile().standing("some/model").level == TrustLevel.LIBRARY

@@ -38,7 +38,7 @@ class Terminal:
         os.close(device)
         self.output = b""
 
-    def read_until(self, text: bytes, patience_s: float = 20) -> None:
+    def read_until(self, text: bytes, patience_s: float = 60) -> None:
         deadline = time.monotonic() + patience_s
         while text not in self.output:
             assert time.monotonic() < deadline, self.output[-2000:].decode(errors="replace")
@@ -46,7 +46,7 @@ class Terminal:
 
     def end(self) -> int:
         """The exit code; output is taken meanwhile, as a terminal does."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.process.poll() is None:
             assert time.monotonic() < deadline
             self._read(0.1)
@@ -72,7 +72,7 @@ def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not psutil.wait_procs(processes, timeout=5)[1]
+    return not psutil.wait_procs(processes, timeout=60)[1]
 
 
 def test_q_ends_with_zero_and_leaves_no_process() -> None:

@@ -110,6 +110,11 @@ class Computer:
                 source="wakeup-probe",
             )
 
+    @property
+    def samples(self) -> int:
+        """How many were taken of what was loaded."""
+        return self._samples
+
     def focus(self, names: tuple[str, ...]) -> None:
         self.focused.append(names)
 

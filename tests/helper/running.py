@@ -57,8 +57,14 @@ class RunningHelper:
     def start(self) -> None:
         """Returns when it listens."""
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True)
-        assert until(lambda: self.socket.exists() or self.process is None or self.process.poll() is not None)
-        assert self.process.poll() is None, self.process.communicate()[1]
+        process = self.process
+        assert until(lambda: self._listens() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[1]
+
+    def _listens(self) -> bool:
+        """Its socket is there a moment before it does."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            return link.connect_ex(str(self.socket)) == 0
 
     def refused(self) -> tuple[int, str]:
         """Start it where it must not start: its exit code, and what it said."""

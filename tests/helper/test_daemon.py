@@ -73,7 +73,10 @@ def test_it_has_no_right_that_it_does_not_need(helper: RunningHelper, client: He
 
 def test_each_of_its_threads_is_in_the_real_time_class(helper: RunningHelper) -> None:
     tasks = [int(each.name) for each in Path(f"/proc/{helper.pid}/task").iterdir()]
-    classes = {each: os.sched_getscheduler(each) & ~os.SCHED_RESET_ON_FORK for each in tasks}
+    classes = {}
+    for each in tasks:
+        with contextlib.suppress(ProcessLookupError):  # one that spoke with a client that is gone
+            classes[each] = os.sched_getscheduler(each) & ~os.SCHED_RESET_ON_FORK
     assert set(classes.values()) == {os.SCHED_FIFO}, classes
 
 
@@ -142,7 +145,7 @@ def test_more_files_than_a_message_takes_end_the_connection_and_leave_none(helpe
         socket.send_fds(link, [line(protocol.Hello(protocol.VERSION, 0))], [found] * 200)
         said = [each.failure.message for each in answers(link) if each.failure]
     assert said == ["More files came than messages that take one."]
-    assert until(lambda: open_files(helper) <= before, 10)
+    assert until(lambda: open_files(helper) <= before)
 
 
 def open_files(helper: RunningHelper) -> int:

@@ -39,6 +39,7 @@ from schedtui.backend.helper.proving import Proven, Prover, Spawn, Verifier
 from schedtui.backend.microvm.kernels import listed_kernels
 from schedtui.backend.model import Finding, Program, Report, Setting, Stage
 from schedtui.paths import shipped
+from tests.conftest import runs, until
 from tests.helper.verifying import (
     DIGEST,
     KERNEL,
@@ -243,7 +244,7 @@ def test_two_who_ask_for_the_same_at_once_are_served_by_one_verification(place: 
 
     def slow(link: socket.socket, job: Job, obj: bytes) -> None:
         going.set()
-        answer.wait(10)
+        answer.wait(60)
         answering()(link, job, obj)
 
     with helped(place, slow) as (prover, listener):
@@ -251,11 +252,10 @@ def test_two_who_ask_for_the_same_at_once_are_served_by_one_verification(place: 
         results: list[Proven] = []
         first = threading.Thread(target=lambda: results.append(prove(prover)))
         first.start()
-        going.wait(10)
+        going.wait(60)
         second = threading.Thread(target=lambda: results.append(prove(prover, tell=said.append)))
         second.start()
-        while not said:
-            time.sleep(0.01)
+        assert until(lambda: bool(said))
         answer.set()
         first.join()
         second.join()
@@ -560,8 +560,7 @@ def test_it_dies_with_the_helper(place: Path) -> None:
         assert helper.stdout
         child = int(helper.stdout.readline())
         helper.kill()
-    while Path(f"/proc/{child}/stat").exists() and " Z " not in Path(f"/proc/{child}/stat").read_text():
-        time.sleep(0.01)
+    assert until(lambda: not runs(child))
 
 
 @pytest.mark.slow

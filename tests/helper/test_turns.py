@@ -113,7 +113,7 @@ def test_a_lease_that_was_renewed_before_the_watch_had_its_turn_goes_on(
     take_away = held.control._take_away
 
     def interrupted(kind: EventKind, reason: Callable[[], str]) -> None:
-        held.control.renew()
+        held.control.renew(60.0)
         take_away(kind, reason)
 
     monkeypatch.setattr(held.control, "_take_away", interrupted)

@@ -108,10 +108,10 @@ def test_panic_wins_over_a_load_in_flight_while_a_stream_runs(lab: LabMachine, p
     loading.start()
     loading.join(pause_s)
     assert lab.panic().scheduler.sched_ext in ("disabled", "enabling", "enabled")
-    loading.join(30)
+    loading.join(60)
 
     assert ended and isinstance(ended[0], Interrupted | PanicLatched | Scheduler)
-    assert until(lambda: lab.scheduler().sched_ext == "disabled", 10)
+    assert until(lambda: lab.scheduler().sched_ext == "disabled")
     assert lab.scheduler().latched
 
 
@@ -146,7 +146,7 @@ def test_kill_9_of_the_helper_is_followed_by_disabled(lab: LabMachine) -> None:
     with pytest.raises(HelperGone):
         lab.run(["sh", "-c", f"kill -9 {helper}; sleep 5"], 10)
 
-    state = until(lambda: _state(lab) == "disabled", 20)
+    state = until(lambda: _state(lab) == "disabled")
     assert state, _state(lab)
     workers = lab.run(["sh", "-c", "grep -l hog /proc/[0-9]*/comm | wc -l"], 10).output.strip()
     assert workers == "0", "its workloads die with it"
@@ -158,7 +158,7 @@ def test_the_latch_of_a_panic_outlives_the_helper(lab: LabMachine) -> None:
     helper = lab.run(["sh", "-c", "echo $PPID"], 10).output.strip()
     with pytest.raises(HelperGone):
         lab.run(["sh", "-c", f"kill -9 {helper}; sleep 5"], 10)
-    assert until(lambda: lab.scheduler().latched, 10)
+    assert until(lambda: lab.scheduler().latched)
     with pytest.raises(PanicLatched):
         load(lab, "fair")
     lab.unlatch()

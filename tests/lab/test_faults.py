@@ -20,7 +20,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.microvm.lock import locked
-from tests.conftest import DEFAULT, kernel_image, quiet, until
+from tests.conftest import DEFAULT, kernel_image, quiet, runs, until
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.lab
@@ -73,7 +73,7 @@ def kill_at_a_random_moment(seed: int, victim: str, own_tmp: Path) -> None:
     finally:
         terminal.close()
 
-    assert until(lambda: not any(runs(each) for each in family), 20), family
+    assert until(lambda: not any(runs(each.pid) for each in family)), family
     assert not [each for each in own_tmp.iterdir() if "schedtui" in each.name]
     again = LabMachine(kernel=Path(kernel), cpus=2)
     again.open(quiet)
@@ -90,14 +90,6 @@ def abandoned_builds() -> list[Path]:
         with contextlib.suppress(BlockingIOError), locked(folder / f"{each.name.removeprefix('.building-')}.lock"):
             found += [each] if each.exists() else []
     return found
-
-
-def runs(process: psutil.Process) -> bool:
-    """Whether it runs; one that has ended and waits for its parent does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def kill(victim: str, terminal: Terminal, family: list[psutil.Process]) -> None:
@@ -123,7 +115,7 @@ def test_kill_9_of_the_helper_at_random_moments_of_a_load_leaves_eevdf(lab: LabM
             time.sleep(2)
         except SchedtuiError:
             pass
-        assert until(lambda: answers_disabled(lab), 20)
+        assert until(lambda: answers_disabled(lab))
 
 
 def answers_disabled(machine: LabMachine) -> bool:

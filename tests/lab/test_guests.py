@@ -22,7 +22,7 @@ from schedtui.backend.errors import KernelUnsuitable, LabFailed, SchedtuiError
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.microvm import qemu, snapshot
-from tests.conftest import DEFAULT, kernel_image, quiet, running_children, until
+from tests.conftest import DEFAULT, kernel_image, quiet, running_children, runs, until
 
 pytestmark = pytest.mark.lab
 
@@ -115,11 +115,11 @@ def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: 
     for line in program.stdout:
         if line.startswith(moment):
             break
-    assert until(lambda: bool(guests_of(program.pid)), 5)
+    assert until(lambda: bool(guests_of(program.pid)))
     guests = guests_of(program.pid)
     program.send_signal(signal.SIGKILL)
     program.wait()
-    assert until(lambda: not any(each.is_running() for each in guests), 5)
+    assert until(lambda: not any(runs(each.pid) for each in guests))
 
     machine = LabMachine(kernel=kernel, cpus=2)
     machine.open(quiet)
@@ -162,7 +162,7 @@ def test_closing_leaves_no_process_and_no_file(lab: LabMachine) -> None:
     pid = lab.guest.qemu.process.pid
     lab.close()
     lab.close()
-    assert not psutil.pid_exists(pid)
+    assert not runs(pid)
     assert set(Path(os.environ.get("TMPDIR", "/tmp")).iterdir()) <= files
 
 

@@ -37,7 +37,7 @@ def tell():
     Path("/tmp/told.new").write_text(json.dumps(now))
     os.replace("/tmp/told.new", "/tmp/told")
 
-end = time.monotonic() + 40
+end = time.monotonic() + 150
 while time.monotonic() < end and not Path("/tmp/end").exists():
     wanted = Path("/tmp/wanted")
     if wanted.exists() and (wanted.read_text() == "on") != key.on:
@@ -59,29 +59,29 @@ def turn(lab: LabMachine, word: str) -> None:
 def test_only_the_combination_is_heard_and_only_while_it_is_on(lab: LabMachine) -> None:
     plug_in(lab)
     lab.run(["rm", "-f", "/tmp/told", "/tmp/end", "/tmp/wanted", "/tmp/hot-key"], 10)
-    listening = threading.Thread(target=lab.run, args=(["python3", "-c", LISTENING], 60))
+    listening = threading.Thread(target=lab.run, args=(["python3", "-c", LISTENING], 200))
     listening.start()
     try:
-        assert until(lambda: lab.run(["test", "-e", "/tmp/told"], 10).exit_code == 0, 20), "it listens"
+        assert until(lambda: lab.run(["test", "-e", "/tmp/told"], 10).exit_code == 0), "it listens"
         press(lab, "meta_l", "shift", "f12")
         time.sleep(0.5)
         assert told(lab) == {"keyboards": 0, "pressed": 0, "read": 0}, "off until it is turned on"
 
         turn(lab, "on")
-        assert until(lambda: told(lab)["keyboards"] == 1, 10)
+        assert until(lambda: told(lab)["keyboards"] == 1)
         for keys in (("a",), ("b", "c"), ("ret",)):
             press(lab, *keys)
         time.sleep(0.5)
         assert told(lab)["read"] == 0, "the kernel does not even pass on what else is typed"
         press(lab, "shift", "f12")
         press(lab, "meta_l", "f12")
-        assert until(lambda: told(lab)["read"] > 0, 5)
+        assert until(lambda: told(lab)["read"] > 0)
         assert told(lab)["pressed"] == 0
         press(lab, "meta_r", "shift_r", "f12")
-        assert until(lambda: told(lab)["pressed"] == 1, 5)
+        assert until(lambda: told(lab)["pressed"] == 1)
 
         turn(lab, "off")
-        assert until(lambda: told(lab)["keyboards"] == 0, 10)
+        assert until(lambda: told(lab)["keyboards"] == 0)
         press(lab, "meta_l", "shift", "f12")
         time.sleep(0.5)
         assert told(lab)["pressed"] == 1

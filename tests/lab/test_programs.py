@@ -72,7 +72,7 @@ def test_panic_ends_it(machine: LabMachine) -> None:
     machine.unlatch()
     assert found.scheduler.sched_ext == "disabled"
     assert found.path in ("helper", "sysrq")
-    assert until(lambda: not processes(machine), 5)
+    assert until(lambda: not processes(machine))
 
 
 def test_its_death_is_noticed_and_told_with_what_it_printed(machine: LabMachine) -> None:
@@ -90,8 +90,8 @@ def test_its_death_is_noticed_and_told_with_what_it_printed(machine: LabMachine)
 def test_what_nobody_watches_any_more_is_killed(machine: LabMachine) -> None:
     program = program_of(load_library().policy(BPFLAND), {})
     machine.load(BPFLAND, program, {}, lease_s=0.5)
-    assert until(lambda: machine.scheduler().sched_ext == "disabled", 10)
-    assert not processes(machine)
+    assert until(lambda: machine.scheduler().sched_ext == "disabled")
+    assert until(lambda: not processes(machine))
 
 
 def test_one_that_ends_at_once_is_explained_by_what_it_printed(machine: LabMachine) -> None:
@@ -131,7 +131,7 @@ def test_each_runs_in_each_of_its_modes(machine: LabMachine, name: str) -> None:
         now = machine.load(name, program_of(chosen, {}), {})
         assert (now.policy, now.sched_ext) == (name, "enabled"), goal
         machine.start_workload("hogs")
-        assert until(lambda: machine.sample().work.get("hogs", 1) > 0, 5)
+        assert until(lambda: machine.sample().work.get("hogs", 1) > 0)
         machine.stop_workloads()
         assert machine.output()
         assert machine.panic().scheduler.sched_ext == "disabled"

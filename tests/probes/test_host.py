@@ -60,7 +60,7 @@ def test_closing_it_wakes_whoever_waits_for_a_frame() -> None:
     threading.Thread(target=wait_for_more, daemon=True).start()
     time.sleep(0.05)
     machine.close()
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_every_act_on_it_is_refused_with_a_remedy() -> None:
@@ -144,4 +144,4 @@ def test_closing_it_leaves_no_descriptor() -> None:
     machine.open(quiet)
     next(machine.frames(1))
     machine.close()
-    assert until(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
+    assert until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+import psutil
 
 from schedtui.backend.model import Latency
 from schedtui.backend.probes.overshoot import TimerOvershoot
-from tests.conftest import until
+from tests.conftest import runs, until
 
 
-def timers() -> set[int]:
-    """The timer processes that are alive now."""
+def timers(owner: int) -> set[int]:
+    """The timer processes of an owner that run now."""
     found = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"overshoot_timer" in (folder / "cmdline").read_bytes():
-                found.add(int(folder.name))
-        except OSError:
-            continue
+    for each in psutil.Process(owner).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "overshoot_timer" in " ".join(each.cmdline()):
+                found.add(each.pid)
     return found
 
 
@@ -44,28 +44,28 @@ def test_it_counts_every_wake_up_of_its_timer_once() -> None:
 
 
 def test_closing_it_ends_the_process() -> None:
-    before = timers()
+    before = timers(os.getpid())
     probe = TimerOvershoot()
-    assert until(lambda: bool(timers() - before))
+    assert until(lambda: bool(timers(os.getpid()) - before))
     probe.close()
-    assert timers() <= before
+    assert timers(os.getpid()) <= before
 
 
 def test_killing_its_owner_ends_the_process() -> None:
-    before = timers()
     code = "from schedtui.backend.probes.overshoot import TimerOvershoot as T; import time; t = T(); time.sleep(60)"
     owner = subprocess.Popen([sys.executable, "-c", code])
-    assert until(lambda: bool(timers() - before))
+    assert until(lambda: bool(timers(owner.pid)))
+    found = timers(owner.pid)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    assert until(lambda: timers() <= before)
+    assert until(lambda: not any(runs(each) for each in found))
 
 
 def test_when_its_process_dies_that_is_said() -> None:
-    before = timers()
+    before = timers(os.getpid())
     probe = TimerOvershoot()
-    assert until(lambda: bool(timers() - before))
-    for pid in timers() - before:
+    assert until(lambda: bool(timers(os.getpid()) - before))
+    for pid in timers(os.getpid()) - before:
         os.kill(pid, signal.SIGKILL)
     assert until(lambda: probe.sample() is None)
     assert "ended" in probe.missing

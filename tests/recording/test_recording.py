@@ -259,4 +259,4 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_recording_to_a_file_leaves_no_descriptor(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     record(tmp_path / "a")
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208

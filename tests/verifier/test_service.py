@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.helper import jobs
 from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.microvm.kernels import listed_kernels
+from tests.conftest import runs, until
 
 pytestmark = pytest.mark.slow
 
@@ -181,5 +181,4 @@ def test_its_guest_ends_when_whoever_asked_goes(tmp_path: Path) -> None:
         (guest,) = in_guests(it.process.pid)
         it.link.shutdown(socket.SHUT_RDWR)
         assert it.process.wait(20) == 3
-        while Path(f"/proc/{guest}/stat").exists() and " Z " not in Path(f"/proc/{guest}/stat").read_text():
-            time.sleep(0.01)
+        assert until(lambda: not runs(guest))

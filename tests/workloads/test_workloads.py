@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -141,8 +142,10 @@ def test_after_stopping_they_start_anew_and_count_from_zero(loads: Workloads) ->
     loads.start("frames")
     assert until(lambda: loads.status()[0].metrics.get("frames", 0) > 5)
     loads.stop()
+    began = time.monotonic()
     loads.start("frames")
-    assert loads.status()[0].metrics["frames"] <= 5
+    frames = loads.status()[0].metrics["frames"]
+    assert frames <= (time.monotonic() - began) * 1e9 / FRAME_NS + 1
 
 
 def test_closing_ends_the_spawner_too() -> None:
@@ -203,8 +206,7 @@ def test_loads_hold_none_of_their_owners_descriptors() -> None:
     loads = Workloads.prepare()
     loads.start("hogs")
     os.close(write_end)
-    time.sleep(0.05)
-    os.set_blocking(read_end, False)
+    assert select.select([read_end], [], [], 60)[0], "nobody holds its other end open"
     assert os.read(read_end, 1) == b""
     os.close(read_end)
     loads.close()
