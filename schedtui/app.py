@@ -44,9 +44,11 @@ from schedtui.widgets.glyphs import choose_glyphs
 from schedtui.widgets.themes import load_themes
 
 if TYPE_CHECKING:
+    from schedtui.announced import Done, Wish
     from schedtui.asking import Asking
     from schedtui.backend.library.catalogue import Library
     from schedtui.backend.model import Deployment
+    from schedtui.clients import Client, Clients, Follower
     from schedtui.trying import Trial
 
 __all__ = ["SchedtuiApp", "run_app"]
@@ -61,6 +63,10 @@ CLOSING_PATIENCE_S = 15.0
 BUSY = "Something is being tried already: let it come to its end, or press F12."
 NO_MACHINE = "The machine is not open yet. A moment, or choose another with m."
 TOAST_S = 6.0
+FOLLOWED_AFTER_S = 1.0
+"""After so long the programs that are connected over MCP are looked for."""
+FRESH_NEWS_S = 5.0
+"""What happened longer ago is no news any more."""
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -101,6 +107,9 @@ class SchedtuiApp(App[None]):
         self._kernel, self._cpus = kernel, cpus
         self._frames_seen, self._when_settled = 0, when_settled
         self._closers: list[threading.Thread] = []
+        self._follower: Follower | None = None
+        self._wishes: dict[int, bool] = {}
+        """What servers were asked for, by its number, and whether what comes of it is told in any case."""
         self._problems = self._choose_theme(theme)
         self._kept_theme = self.theme
         self._ascii = AsciiFilter() if choose_glyphs().ascii else None
@@ -146,6 +155,7 @@ class SchedtuiApp(App[None]):
         if self._opening is not None:
             self._opening.attach(Ear(self))
         self.set_timer(SLOW_OPENING_S, self._show_slow_opening)
+        self.set_timer(FOLLOWED_AFTER_S, self._follow_clients)
 
     def note(self, kind: EventKind, text: str, details: str = "") -> None:
         """A line in “What happened”."""
@@ -287,6 +297,8 @@ class SchedtuiApp(App[None]):
             first = self.frame is None
             self.frame = message.frame
             self._tell_screens(lambda screen: screen.show_frame(message.frame))
+            if self._follower is not None:  # whoever did nothing for a while is not at work any more
+                self._tell_screens(lambda screen: screen.show_clients(self.clients))
             if self.control is not None:
                 self.control.see(message.frame)
                 if first:
@@ -334,6 +346,8 @@ class SchedtuiApp(App[None]):
 
     def close_machines(self) -> None:
         """Close whatever is open or being opened, and wait until nothing of it is left."""
+        if self._follower is not None:
+            self._follower.close()
         for feed, control in ((self.feed, self.control), (self._opening, None)):
             if feed is not None:
                 _close(feed, control)
@@ -518,6 +532,99 @@ class SchedtuiApp(App[None]):
         if self.control is not None:
             self.control.stop()
 
+    # Other programs, over MCP
+
+    @cached_property
+    def clients(self) -> Clients:
+        """The programs that are connected to servers of this user, as far as they were heard of."""
+        from schedtui.clients import Clients
+
+        return Clients()
+
+    def _follow_clients(self) -> None:
+        """From now on, until the end. Late, because nobody waits for it."""
+        from schedtui.clients import Follower
+
+        if self._follower is None:
+            self._follower = Follower(lambda: self._post(news.ClientsTold()))
+            self._follower.start()
+
+    def on_clients_told(self) -> None:
+        """Take what is new, and show it. What a program asks comes to the person who looks at the dashboard."""
+        if self._follower is None:
+            return
+        from schedtui.agent.events import Asked, Deployed
+        from schedtui.announced import Done, Happened
+
+        asked: list[Client] = []
+        for number, item in self._follower.take():
+            client = self.clients.hear(number, item)
+            if isinstance(item, Done):
+                self._wish_done(item)
+            if client is None or not isinstance(item, Happened):
+                continue
+            if isinstance(item.event, Asked):
+                asked.append(client)
+            elif isinstance(item.event, Deployed):
+                self._client_deployed(client, item.event.deployment, item.at)
+        self._tell_screens(lambda screen: screen.show_clients(self.clients))
+        for client in asked:
+            if client.asking.question is not None and not client.gone:
+                self._ask_for(client)
+
+    def _ask_for(self, client: Client) -> None:
+        if any(isinstance(screen, Live) and screen.shows_client(client) for screen in self.screen_stack):
+            return
+        question = client.asking.question
+        if question is not None and (self.screen is self.dashboard or question.countdown_s is not None):
+            self.push_screen(self._clients_screen())
+        elif question is not None:
+            self._toast("Press A on the dashboard to answer.", f"{client.name}: {question.title}", "information")
+
+    def _client_deployed(self, client: Client, deployment: Deployment, at: float) -> None:
+        """On the machine that is watched the header says who put it there; what is old news is not told again."""
+        if client.machine == "host" and self.info is not None and self.info.kind == "host":
+            self._tell_screens(lambda screen: screen.show_deployment(deployment))
+        told = _told_of(deployment)
+        if told is not None and time.time() - at < FRESH_NEWS_S:
+            where = "" if client.machine == "host" else f" on {client.where}"
+            self.note(told[0], f"{client.name} over MCP{where}: {told[1]}")
+
+    def on_client_reply(self, message: news.ClientReply) -> None:
+        """Hand it to the program's server."""
+        from schedtui.announced import Answer
+
+        server, client = message.client
+        self._wish_of(
+            server, lambda n: Answer(number=n, client=client, question=message.question_id, choice=message.choice)
+        )
+
+    def on_client_wish(self, message: news.ClientWish) -> None:
+        """Ask the program's server for it."""
+        from schedtui.announced import Disconnect, GiveBack, TakeBack
+
+        server, client = message.client
+        kind = {"take-back": TakeBack, "give-back": GiveBack, "disconnect": Disconnect}[message.wish]
+        self._wish_of(server, lambda n: kind(number=n, client=client), told=True)
+
+    def _wish_of(self, server: int, wish: Callable[[int], Wish], *, told: bool = False) -> None:
+        number = self._follower.send(server, wish) if self._follower else 0
+        if not number:
+            self._toast("Its server does not answer. F12 works all the same.", "Agents", "warning")
+            return
+        self._wishes[number] = told
+        self.set_timer(PANIC_PATIENCE_S, lambda: self._wish_is_late(number))
+
+    def _wish_done(self, done: Done) -> None:
+        told = self._wishes.pop(done.number, None)
+        if told is not None and (told or not done.ok):
+            self._toast(done.text, "Agents", "information" if done.ok else "warning")
+            self.note("good" if done.ok else "warning", done.text)
+
+    def _wish_is_late(self, number: int) -> None:
+        if number in self._wishes:
+            self._toast("Its server has not answered yet. F12 works all the same.", "Agents", "warning")
+
     def on_act_stage(self, message: news.ActStage) -> None:
         """Pass the stage on."""
         message.act.stage(message.text, message.seconds)
@@ -645,6 +752,15 @@ class SchedtuiApp(App[None]):
         """What the kernel reported last."""
         return self.frame.scheduler if self.frame else None
 
+    def action_clients(self) -> None:
+        """Open the programs that are connected over MCP."""
+        self._open(self._clients_screen())
+
+    def _clients_screen(self) -> Screen[None]:
+        from schedtui.screens.clients import ClientsScreen
+
+        return ClientsScreen(self.clients, self.info, self.frame)
+
     def action_machine(self) -> None:
         """Open the machine switch, at the stages when something is being opened."""
         self._open_machine_switch(self._opening_act if self._opening is not None else None)
@@ -763,6 +879,7 @@ class SchedtuiApp(App[None]):
         yield SystemCommand("Describe", "Say what you do, in plain words (d)", self.action_describe)
         yield SystemCommand("Library", "Every policy, and what is known of it (l)", self.action_library)
         yield SystemCommand("History", "What was tried here, and what it measured (h)", self.action_history)
+        yield SystemCommand("Agents", "Other programs at work over MCP; take the machine back (A)", self.action_clients)
         yield SystemCommand("Machine", "This computer, the lab or a recording (m)", self.action_machine)
         yield SystemCommand("Workload", "Start and stop loads in the lab (w)", self.action_workload)
         yield SystemCommand("Deep dive", "Every switch of whoever waits most, as a histogram (b)", self.action_probe)

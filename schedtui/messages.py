@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
@@ -313,6 +313,28 @@ class SteeringGiven(Message):
 @dataclass
 class StopWanted(Message):
     """The user wants the agent to end its work."""
+
+
+@dataclass
+class ClientsTold(Message):
+    """Servers for other programs said something; the follower has it."""
+
+
+@dataclass
+class ClientReply(Message):
+    """The user answered what a connected program's work asked. ``client``: its Client.key."""
+
+    client: tuple[int, int]
+    question_id: str
+    choice: str
+
+
+@dataclass
+class ClientWish(Message):
+    """The user takes the machine back from a connected program, gives it back, or sends the program away."""
+
+    client: tuple[int, int]
+    wish: Literal["take-back", "give-back", "disconnect"]
 
 
 @dataclass

@@ -5,12 +5,14 @@ It lays the panels out and hands them the Frames; the panels draw, the app acts.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import time
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal
+from textual.content import Content
 from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Static
@@ -29,6 +31,9 @@ from schedtui.widgets.panel import COMPACT_BELOW
 from schedtui.widgets.pressure import PressurePanel
 from schedtui.widgets.waiters import WaitersPanel
 from schedtui.widgets.workload import WorkloadPanel
+
+if TYPE_CHECKING:
+    from schedtui.clients import Client, Clients
 
 SMALLEST = (80, 24)
 FEW_CPUS_SHARE = 0.25
@@ -66,6 +71,7 @@ class Dashboard(Live, Screen[None]):
         Binding("m", "app.machine", "Machine"),
         Binding("w", "app.workload", "Workload"),
         Binding("b", "app.probe", "Deep dive"),
+        Binding("A", "app.clients", "Agents"),
         Binding("u", "app.undo", "Undo"),
         Binding("o", "app.owner", "Who runs what"),
         Binding("O", "app.output", "Output"),
@@ -86,6 +92,7 @@ class Dashboard(Live, Screen[None]):
         """Header, notice, panels, keys; and the sentence for a terminal that is too small."""
         yield HeaderBar()
         yield Static(id="notice", markup=False)
+        yield Static(id="clients", markup=False)
         with Grid(id="panels"):
             yield CpuPanel()
             yield LatencyPanel()
@@ -101,6 +108,7 @@ class Dashboard(Live, Screen[None]):
         """Show what happened before the panels were there."""
         self.query_one(KeyBar).show(KEYS)
         self.query_one(WorkloadPanel).display = False
+        self.query_one("#clients").display = False
         unshown, self._unshown = self._unshown, []
         self.query_one(EventPanel).add(unshown)
         self.post_message(DashboardReady())
@@ -187,6 +195,14 @@ class Dashboard(Live, Screen[None]):
         """The header says whether what runs is only tried, or kept."""
         self.query_one(HeaderBar).show_deployment(deployment)
 
+    def show_clients(self, clients: Clients) -> None:
+        """A line for whoever is at work; whoever asks comes first."""
+        at_work = clients.at_work
+        line = self.query_one("#clients", Static)
+        line.display = bool(at_work)
+        if at_work:
+            line.update(_at_work(at_work))
+
     def show_act(self, act: Act) -> None:
         """While the first machine opens there is nothing else to show."""
         if self._info is None and act.stages:
@@ -213,6 +229,18 @@ class Dashboard(Live, Screen[None]):
         notice = self.query_one("#notice", Static)
         notice.display = bool(text)
         notice.update(text)
+
+
+def _at_work(clients: list[Client]) -> Content:
+    """``claude-code works on the lab: proves interactive · A to look``."""
+    first, *others = clients
+    state = first.state_words(time.time())
+    asks = first.asking.question is not None
+    more = f" · {len(others)} more" if others else ""
+    key = " · A to answer" if asks else " · A to look"
+    where = {"host": "this computer", "lab": "a lab"}.get(first.machine, first.machine)
+    style = "bold $text-warning" if asks else "bold $text-accent"
+    return Content.assemble((first.name, style), f" works on {where}: {state}{more}", (key, "bold"))
 
 
 def _notice(info: MachineInfo, scheduler: Scheduler | None) -> str:

@@ -295,13 +295,13 @@ class DescribeScreen(Live, Screen[None]):
     def action_source(self) -> None:
         """Read what would run: the changes, the source that was written, or the library's."""
         from schedtui.screens.page import PageScreen
-        from schedtui.screens.source import SourceScreen, numbered
+        from schedtui.screens.source import SourceScreen, coloured, numbered
 
         question = self._proposed
         if question is None:
             return
         if question.diff:
-            self.app.push_screen(PageScreen(f"Changes · {question.policy}", [_coloured(question.diff)]))
+            self.app.push_screen(PageScreen(f"Changes · {question.policy}", [coloured(question.diff)]))
         elif question.source:
             self.app.push_screen(PageScreen(f"Source · {question.policy}", [numbered(question.source)]))
         elif self._source_path is not None:
@@ -479,11 +479,6 @@ def _budget(asking: Asking) -> Content:
     money = "price unknown" if usage.dollars is None else f"${usage.dollars:.3f} of ${limits.dollars:.2f}"
     parts = [money, seconds, f"{usage.calls} of {limits.calls} calls", f"{tokens} of {count(limits.tokens)} tokens"]
     return Content.assemble(("Spent ", MUTED), " · ".join(parts))
-
-
-def _coloured(diff: str) -> Content:
-    styles = {"+": "$text-success", "-": "$text-error", "@": "$text-accent"}
-    return Content("\n").join(Content.styled(line, styles.get(line[:1], "")) for line in diff.splitlines())
 
 
 def _invitation(info: MachineInfo, mind: str, *, latched: bool) -> Content:

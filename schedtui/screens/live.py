@@ -9,6 +9,7 @@ from schedtui.backend.model import Deployment, Frame, MachineInfo, Scheduler
 
 if TYPE_CHECKING:
     from schedtui.asking import Asking
+    from schedtui.clients import Client, Clients
     from schedtui.trying import Trial
 
 
@@ -42,6 +43,13 @@ class Live:
 
     def show_asking(self, asking: Asking) -> None:
         """A request began, or something happened in it."""
+
+    def show_clients(self, clients: Clients) -> None:
+        """Something is new with the programs that are connected over MCP."""
+
+    def shows_client(self, client: Client) -> bool:
+        """Whether this screen shows what ``client`` asks."""
+        return False
 
     def shows_asking(self, asking: Asking) -> bool:
         """Whether this screen shows what ``asking`` wants of a person."""

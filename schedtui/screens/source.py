@@ -68,6 +68,12 @@ def numbered(code: str) -> Content:
     )
 
 
+def coloured(diff: str) -> Content:
+    """Changes, with what is new and what goes in colours of their own."""
+    styles = {"+": "$text-success", "-": "$text-error", "@": "$text-accent"}
+    return Content("\n").join(Content.styled(line, styles.get(line[:1], "")) for line in diff.splitlines())
+
+
 def _content(path: Path) -> Content:
     try:
         with path.open("rb") as file:

@@ -98,8 +98,9 @@ def scheduler_parts(
     if since is not None:
         now = frame.time if info.kind == "replay" else max(frame.time, time.time())
         parts.append(Part(5, [(f" {span(now - since)}" if standing else f"  {span(now - since)}", "head")]))
-    owner = f"by {deployment.asked_by}" if deployment and standing else owner_words(scheduler)
-    parts.append(Part(6, [(f"  ({owner.replace('by person', 'by you')})", "head-muted")]))
+    owner = f"by {whom(deployment.asked_by)}" if deployment and standing else owner_words(scheduler)
+    rank = 3 if "over MCP" in owner else 6
+    parts.append(Part(rank, [(f"  ({owner})", "head-muted")]))
     if scheduler.latched:
         parts.append(Part(0, [("  ", "head"), (f" {glyphs.stopped} PANIC latched ", "alarm")]))
     elif not info.can_load and info.kind != "replay":
@@ -123,6 +124,13 @@ def _standing(scheduler: Scheduler, deployment: Deployment | None) -> str:
         return ""
     ours = (scheduler.owner, scheduler.digest) == ("schedtui", deployment.digest)
     return deployment.state if ours else ""
+
+
+def whom(asked_by: str) -> str:
+    """Who asked for a deployment, in words."""
+    if asked_by.startswith("mcp:"):
+        return f"{asked_by.removeprefix('mcp:')} over MCP"
+    return "you" if asked_by == "person" else asked_by
 
 
 def owner_words(scheduler: Scheduler) -> str:
