@@ -47,7 +47,7 @@ def setup(
     """
     from schedtui.backend.setup.targets import Targets
 
-    console, targets = Console(as_json), Targets(root.resolve())
+    console, targets = Console(as_json), Targets(root=root.resolve())
     if remove and for_now:
         raise click.UsageError("--remove and --for-now do not go together.")
     if os.geteuid() != 0 and not dry_run:

@@ -32,7 +32,7 @@ def fresh_root() -> Iterator[Targets]:
             (root / each).mkdir(parents=True)
         for each in ("passwd", "group"):
             shutil.copy(f"/etc/{each}", root / "etc")
-        yield Targets(root)
+        yield Targets(root=root)
 
 
 def command(targets: Targets, *arguments: str) -> list[str]:

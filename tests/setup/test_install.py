@@ -189,9 +189,9 @@ def test_an_update_that_fails_leaves_the_installation_that_was_there(targets: Ta
 def test_a_signal_takes_back_what_was_done(targets: Targets) -> None:
     before = everything(targets.root)
     process = subprocess.Popen(command(targets, "--no-machine"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert until(lambda: any(targets.home.glob(".new-*/lib")))
+    assert until(lambda: any(targets.home.glob(".new-*/lib")), 120)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 143
     assert b"Traceback" not in said
     assert everything(targets.root) == before
@@ -199,7 +199,7 @@ def test_a_signal_takes_back_what_was_done(targets: Targets) -> None:
 
 def test_after_kill_9_it_is_said_and_setup_finishes_it(targets: Targets) -> None:
     process = subprocess.Popen(command(targets, "--no-machine"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert until(lambda: any(targets.home.glob(".new-*/lib")))
+    assert until(lambda: any(targets.home.glob(".new-*/lib")), 120)
     process.kill()
     process.wait()
     assert state(targets).unfinished
@@ -229,7 +229,7 @@ def test_removing_takes_all_of_it_away(targets: Targets) -> None:
 def test_removing_what_was_killed_half_way_leaves_nothing(targets: Targets) -> None:
     before = everything(targets.root)
     process = subprocess.Popen(command(targets, "--no-machine"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert until(lambda: any(targets.home.glob(".new-*/lib")))
+    assert until(lambda: any(targets.home.glob(".new-*/lib")), 120)
     process.kill()
     process.wait()
     setup(targets, "--remove")

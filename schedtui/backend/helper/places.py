@@ -38,19 +38,34 @@ class Places(Struct, frozen=True, kw_only=True):
         return self.under(self.state_folder)
 
     @property
+    def tokens(self) -> Path:
+        """What was proven, for root alone."""
+        return self.state / "tokens"
+
+    @property
     def prepared(self) -> Path:
-        """The verifying machine as root prepared it."""
+        """The verifying machine as root prepared it: kernel, guest image, snapshot. The verifier only reads it."""
         return self.state / "lab"
 
     @property
     def verify(self) -> Path:
-        """What the verifier writes, when the helper starts it itself; nothing in it is trusted."""
+        """What the verifier writes, and nobody trusts: logs, and snapshots for kernels that came later."""
         return self.state / "verify"
+
+    @property
+    def library(self) -> Path:
+        """SHA-256 of the objects that the copy's own sources compile to here, and their policies' names, as JSON."""
+        return self.state / "library.json"
+
+    @property
+    def objects(self) -> Path:
+        """The probes, compiled from the copy's own sources: ``NAME.bpf.o``."""
+        return self.state / "objects"
 
     @property
     def probe(self) -> Path:
         """The wake-up latency probe, compiled."""
-        return self.state / "objects" / "wakeup_latency.bpf.o"
+        return self.objects / "wakeup_latency.bpf.o"
 
     @property
     def run(self) -> Path:

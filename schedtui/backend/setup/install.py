@@ -130,7 +130,7 @@ def _install(plan: Plan, undo: ExitStack, say: Callable[[str], None]) -> None:
     for folder, mode in (
         (targets.state, 0o711),
         (targets.tokens, 0o700),
-        (targets.lab, 0o755),
+        (targets.prepared, 0o755),
         (targets.verify, 0o700),
     ):
         _make_folder(folder, mode, undo)
@@ -236,7 +236,7 @@ def _changes(
     for folder, what in (
         (targets.state, "the key that signs what was proven, for root alone"),
         (targets.tokens, "what was proven, for root alone"),
-        (targets.lab, "the verifying machine: kernel, guest image, snapshot; changed by root alone"),
+        (targets.prepared, "the verifying machine: kernel, guest image, snapshot; changed by root alone"),
         (targets.verify, f"what the verifying writes, for {USER} alone"),
     ):
         changes.append(

@@ -45,7 +45,7 @@ class Preparer(Struct, frozen=True):
         image: Path | None = None
         with self._keeping():
             if kernel:
-                copy_kernel(targets.lab, self._ids()[1])
+                copy_kernel(targets.prepared, self._ids()[1])
             for told in self._told("--kernel" if kernel else "--compile", progress):
                 if told.policy:
                     digests[told.digest] = told.policy
@@ -60,7 +60,7 @@ class Preparer(Struct, frozen=True):
             for name, content in probes.items():
                 write(targets.objects / f"{name}.bpf.o", content)
             if image and image.is_relative_to(targets.verify):
-                self._take_folder(image.parent, targets.lab / "kernels" / image.parent.name)
+                self._take_folder(image.parent, targets.prepared / "kernels" / image.parent.name)
         return list(dict.fromkeys(problems))
 
     def build(self, progress: Progress) -> list[str]:
@@ -68,7 +68,7 @@ class Preparer(Struct, frozen=True):
         told = self._told("--machine", progress)
         problems = [f"{each.problem} {each.remedy}".rstrip() for each in told if each.problem]
         built = self.targets.verify / "schedtui" / "lab"
-        place, new = self.targets.lab / "lab", self.targets.lab / ".lab.new"
+        place, new = self.targets.prepared / "lab", self.targets.prepared / ".lab.new"
         with self._keeping():
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(mode=0o755)

@@ -39,7 +39,8 @@ def start(targets: Targets, uids: tuple[int, ...], until: int, progress: Progres
     def say(words: str, _seconds: float = 0.0) -> None:
         progress(words, time.monotonic() - began)
 
-    session = Targets(targets.root, *_folders(targets))
+    home, state = _folders(targets)
+    session = Targets(root=targets.root, home_folder=home, state_folder=state)
     place = session.home
     end(targets)
     before = os.umask(0o022)
@@ -51,7 +52,7 @@ def start(targets: Targets, uids: tuple[int, ...], until: int, progress: Progres
         copying.write_copy(place / "copy", place / "copy", contents, python)
         session.current.symlink_to("copy")
         user = USER if system.has_user(USER, targets.root) else "nobody"
-        for folder, mode in ((session.state, 0o711), (session.lab, 0o755), (session.verify, 0o700)):
+        for folder, mode in ((session.state, 0o711), (session.prepared, 0o755), (session.verify, 0o700)):
             folder.mkdir(mode=mode)
         os.chown(session.verify, *system.ids_of(user, targets.root))
         Preparer(session, python.path, user).compile(say, kernel=False)
