@@ -39,9 +39,11 @@ class Share(Struct, frozen=True, kw_only=True):
     """Of one thing that a client may spend."""
 
     what: str
-    """'calls this minute'."""
+    """'calls'."""
     spent: float
     limit: float
+    per: Literal["minute", "hour"]
+    """In how long."""
 
 
 class ClientSeen(Struct, frozen=True, kw_only=True):

@@ -30,7 +30,8 @@ PATIENCE_S = 180.0
 _EACH_S = 1.0
 _LAST_WORDS_S = 0.5
 """Until a server ends whose only client was sent away, so that the person is told."""
-_WINDOWS = {60: "in a minute", 3600: "in an hour"}
+_WINDOWS: dict[int, Literal["minute", "hour"]] = {60: "minute", 3600: "hour"}
+_SHOWN = ("calls", "verifications", "trials", "seconds")
 _TAKEN = "A person took the machine back."
 _SENT_AWAY = "A person sent it away."
 
@@ -105,11 +106,13 @@ class Live:
             else f"may {client.trust.level.words}",
             shares=tuple(
                 Share(
-                    what=f"{each.what} {_WINDOWS.get(int(each.window_s), '')}".rstrip(),
+                    what=each.what,
                     spent=max(0.0, each.most - left[name]),
                     limit=each.most,
+                    per=_WINDOWS[int(each.window_s)],
                 )
                 for name, each in limits.items()
+                if name in _SHOWN
             ),
             deployment=shown.deployment,
             taken=client.taken,
