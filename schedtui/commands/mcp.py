@@ -98,6 +98,7 @@ def mcp(
         return
     from schedtui.mcp.live import Live
     from schedtui.mcp.place import Place
+    from schedtui.mcp.sdk import hastened
 
     if idle is not None and port is None:
         raise click.UsageError("--idle is for --http.")
@@ -110,8 +111,8 @@ def mcp(
     try:
         if port is not None:
             context.exit(128 + _serve_http(place, name, port, idle))
-        from schedtui.mcp.stdio import serve
-
+        with hastened():
+            from schedtui.mcp.stdio import serve
         if ended_by := serve(place, name):
             context.exit(128 + ended_by)
     finally:
