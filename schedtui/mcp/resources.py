@@ -23,12 +23,12 @@ from msgspec import Struct
 from schedtui.backend.errors import SchedtuiError, UnknownName
 
 if TYPE_CHECKING:
-    from schedtui.backend.model import Frame
     from schedtui.mcp.client import Client
 
 FRAME = "schedtui://frame"
 TELL_S = 2.0
 """A subscriber is told of newer frames at most this often."""
+_RECENT_S = 60.0
 _MOST_SUBSCRIBERS = 16
 _MOST_UNREAD = 64
 _Choose = Callable[[ServerRequestContext[Any, Any]], "Client"]
@@ -141,7 +141,7 @@ class _FrameBus(InMemorySubscriptionBus):
     def __init__(self) -> None:
         super().__init__()
         self.watched: Client | None = None
-        """Through whom the machine is seen."""
+        """The last that subscribed; all see the same machine."""
         self._heard = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -163,15 +163,20 @@ class _FrameBus(InMemorySubscriptionBus):
         return unsubscribe
 
     async def _tell(self) -> None:
-        told = -1
+        told, stop = -1, threading.Event()
         try:
-            while self._heard:
-                frame = _newest(self.watched)
-                if frame is not None and frame.sequence != told:
-                    told = frame.sequence
+            while self._heard and self.watched is not None:
+                place = self.watched.place
+                desk = await anyio.to_thread.run_sync(place.desk, stop, abandon_on_cancel=True)
+                sequence = max((each.sequence for each in desk.watch.last(_RECENT_S)), default=told)
+                if sequence != told:
+                    told = sequence
                     await self.publish(ResourceUpdated(FRAME))
                 await asyncio.sleep(TELL_S)
+        except SchedtuiError:
+            return  # whoever reads the frame is told why there is none
         finally:
+            stop.set()
             self._task = None
 
 
@@ -220,10 +225,3 @@ def _session_key(context: _Context) -> str:
 def _only_frame(uri: str) -> None:
     if uri != FRAME:
         raise MCPError(types.INVALID_PARAMS, f"Only {FRAME} tells of changes.")
-
-
-def _newest(client: Client | None) -> Frame | None:
-    """The last frame of a machine that is open."""
-    bench = client.bench if client is not None else None
-    frames = bench.watch.last(60.0) if bench is not None else []
-    return frames[-1] if frames else None
