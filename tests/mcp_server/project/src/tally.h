@@ -69,15 +69,6 @@ double stats_correlation(const struct vec *one, const struct vec *other);
 void sort_doubles(double *values, size_t length);
 void sort_with(void *base, size_t count, size_t size, int (*compare)(const void *, const void *));
 
-/* rng.c */
-struct rng {
-	uint64_t state[2];
-};
-void rng_seed(struct rng *rng, uint64_t seed);
-uint64_t rng_next(struct rng *rng);
-double rng_unit(struct rng *rng);
-uint64_t rng_below(struct rng *rng, uint64_t limit);
-
 /* prime.c */
 uint64_t gcd(uint64_t a, uint64_t b);
 bool is_prime(uint64_t n);
@@ -96,20 +87,6 @@ void bignum_multiply(struct bignum *product, const struct bignum *one, const str
 void bignum_print(const struct bignum *number, struct strbuf *out);
 void bignum_free(struct bignum *number);
 
-/* rational.c */
-struct rational {
-	int64_t over, under;
-};
-struct rational rational_of(int64_t over, int64_t under);
-struct rational rational_add(struct rational a, struct rational b);
-struct rational rational_multiply(struct rational a, struct rational b);
-int rational_compare(struct rational a, struct rational b);
-struct rational rational_near(double value, int64_t largest_under);
-
-/* roman.c */
-bool roman_print(unsigned number, struct strbuf *out);
-bool roman_parse(const char *text, unsigned *number);
-
 /* words.c */
 void words_for(uint64_t number, struct strbuf *out);
 
@@ -117,25 +94,9 @@ void words_for(uint64_t number, struct strbuf *out);
 size_t edit_distance(const char *one, const char *other);
 size_t common_length(const char *one, const char *other);
 
-/* glob.c */
-bool glob_matches(const char *pattern, const char *text);
-
 /* csv.c */
 typedef void csv_field(void *data, size_t row, size_t column, const char *text);
 bool csv_read(const char *text, csv_field *field, void *data);
-
-/* date.c: days since 1970-01-01 */
-struct date {
-	int year;
-	unsigned month, day;
-};
-int64_t date_to_days(struct date date);
-struct date date_of_days(int64_t days);
-unsigned date_weekday(int64_t days);
-bool date_parse(const char *text, struct date *date);
-
-/* crc.c */
-uint32_t crc32_of(const void *bytes, size_t length);
 
 /* expr.c: + - * / ^ ( ) and names of functions */
 bool expr_value(const char *text, double *value, const char **fault);

@@ -36,33 +36,25 @@ static void evaluate(void)
 static void summarise(void)
 {
 	struct vec vec = {0};
-	struct rng rng;
 
-	rng_seed(&rng, 7);
-	for (int i = 0; i < 10000; i++)
-		vec_push(&vec, rng_unit(&rng));
-	check(fabs(stats_mean(&vec) - 0.5) < 0.02 && fabs(stats_percentile(&vec, 90) - 0.9) < 0.02);
-	check(fabs(stats_correlation(&vec, &vec) - 1) < 1e-9 && rng_below(&rng, 10) < 10);
+	for (int i = 0; i <= 1000; i++)
+		vec_push(&vec, (i * 379) % 1001);
+	check(fabs(stats_mean(&vec) - 500) < 1e-9 && fabs(stats_percentile(&vec, 90) - 900) < 1e-9);
+	check(fabs(stats_correlation(&vec, &vec) - 1) < 1e-9 && stats_deviation(&vec) > 280);
 	vec_free(&vec);
 }
 
 int main(void)
 {
 	struct strbuf out = {0};
-	struct date date;
 	uint32_t primes[32];
 	uint64_t found[64];
-	unsigned number;
 
 	check(gcd(84, 36) == 12 && is_prime(1000003) && !is_prime(1000001) && factors(360, found) == 6);
 	check(primes_below(100, primes, 32) == 25 && primes[24] == 97);
-	check(rational_compare(rational_add(rational_of(1, 3), rational_of(1, 6)), rational_of(2, 4)) == 0);
-	check(rational_near(3.14159265, 1000).under == 113);
-	check(roman_parse("MCMXCIV", &number) && number == 1994 && !roman_parse("IIII", &number));
 	words_for(1001042, &out);
 	check(!strcmp(out.text, "one million one thousand and forty-two"));
 	strbuf_free(&out);
-	check(date_parse("2024-02-29", &date) && date_weekday(date_to_days(date)) == 4 && !date_parse("2023-02-29", &date));
 	reckon_large();
 	evaluate();
 	summarise();

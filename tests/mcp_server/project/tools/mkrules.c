@@ -24,7 +24,7 @@ static void write_rule(int number)
 
 int main(int count, char **words)
 {
-	int rules = count > 1 ? atoi(words[1]) : 100;
+	int rules = count > 1 ? atoi(words[1]) : 80;
 
 	printf("/* Made by mkrules. */\n#include \"tally.h\"\n\n");
 	for (int each = 0; each < rules; each++)
