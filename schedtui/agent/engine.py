@@ -40,6 +40,7 @@ from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox, cleaned
 from schedtui.agent.trajectory import Trajectory
 from schedtui.agent.trust import Trust
+from schedtui.backend.canary import WORK_CHANGED
 from schedtui.backend.deploy import Deployer, Recorder
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.library.catalogue import CLASSES
@@ -321,6 +322,8 @@ class Engine:
             if not tried.kept:
                 if best is not None and bench.deployment is not None:
                     self._bring_back(best)
+                if best is None and _saw_other_work(tried):
+                    continue  # nothing is known of the policy; the machine is looked at again
                 return
             best = bench.subject
 
@@ -567,6 +570,11 @@ class Engine:
 def _failed(tried: Tried) -> bool:
     """Not proven, given up, or measured to be worse; one that merely changed nothing did not fail."""
     return tried.comparison is None or tried.comparison.verdict == "worse"
+
+
+def _saw_other_work(tried: Tried) -> bool:
+    """Whether its canary could not tell because what ran on the machine changed meanwhile."""
+    return tried.comparison is not None and tried.comparison.reason.startswith(WORK_CHANGED)
 
 
 def _go_on(over: OverBudget) -> Question:

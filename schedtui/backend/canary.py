@@ -47,6 +47,13 @@ _FAST_POOLED_RATIO = 2.5
 _FAST_SLICES = 2
 _FAST_WAKE_UPS = 20
 _FEW_WAKE_UPS = 2
+_OTHER_WORK = 2.5
+"""Under what ran before, so many times more or fewer wake-ups in a later turn tell of other work."""
+_OTHER_WORK_S = 1.0
+_OTHER_WORK_WAKE_UPS = 100
+"""Seconds that such a turn lasts, and wake-ups that the busier of the two holds, at least."""
+WORK_CHANGED = "The work itself changed meanwhile"
+"""How the reason begins when the two sides did not see the same."""
 _FAST_WORK = 4
 """What a unit must hold, or be expected to hold: of less, one slow wake-up or late frame would make it bad."""
 
@@ -89,6 +96,8 @@ class _Turn(Struct):
     wakeups: Histogram = ()
     amount: float = 0.0
     seconds: float = 0.0
+    woken: int = 0
+    """Wake-ups, whatever the metric counts; of the tasks in focus when there are any."""
 
 
 class _Estimate(Struct, frozen=True):
@@ -138,6 +147,9 @@ class Trial:
         self._estimate: _Estimate | None = None
         self._verdict: CanaryVerdict | None = None
         self._reason = ""
+        self._kinds: frozenset[str] | None = None
+        """Of load, when the trial began."""
+        self._other_kinds = False
 
     def add(self, side: Side, before: Sample, after: Sample) -> bool:
         """Take a slice in which ``side`` ran, between two samples about 100 ms apart.
@@ -152,15 +164,18 @@ class Trial:
         amount = self._work(after) - self._work(before)
         if wakeups is None or amount < 0:
             return False
-        self._take(side, seconds, wakeups, amount)
+        self._take(side, seconds, wakeups, amount, _woken(before, after, focus=bool(self.metric.focus)))
+        self._note_kinds(after)
         return True
 
     def add_run(self, side: Side, seconds: float) -> None:
         """Take one run of the command of a ``command_s`` metric, which took ``seconds``."""
-        self._take(side, seconds, (), seconds)
+        self._take(side, seconds, (), seconds, 0)
 
     def decision(self) -> CanaryVerdict | None:
         """The verdict, once there is one; it does not change any more. None: go on."""
+        if self._verdict is None and (change := self._other_work()):
+            self._decide("inconclusive", f"{WORK_CHANGED}: {change}.")
         if self._verdict is None:
             self._look_for_clearly_worse()
         if self._verdict is None and self._samples() >= self._next_look:
@@ -192,14 +207,35 @@ class Trial:
             reason=self._reason or "Too little was measured so far to tell.",
         )
 
-    def _take(self, side: Side, seconds: float, wakeups: Histogram, amount: float) -> None:
+    def _take(self, side: Side, seconds: float, wakeups: Histogram, amount: float, woken: int) -> None:
         if not self._turns or self._turns[-1].side != side:
             self._turns.append(_Turn(side))
         turn = self._turns[-1]
         turn.wakeups = added(turn.wakeups, wakeups)
         turn.amount, turn.seconds = turn.amount + amount, turn.seconds + seconds
+        turn.woken += woken
         self._slices[side].append(_Slice(len(self._turns), seconds, wakeups, amount))
         self._pooled[side] = added(self._pooled[side], wakeups)
+
+    def _note_kinds(self, sample: Sample) -> None:
+        kinds = frozenset(sample.work)
+        self._kinds = kinds if self._kinds is None else self._kinds
+        self._other_kinds |= kinds != self._kinds
+
+    def _other_work(self) -> str:
+        """Why what ran is not what ran at first, when that is no doing of the candidate; empty when nothing says so.
+
+        Only turns of what ran before are compared: a candidate may well make tasks wake up more or less often.
+        """
+        if self._other_kinds:
+            return "other loads ran than when it began"
+        own = [each for each in self._turns if each.side == "before" and each.seconds >= _OTHER_WORK_S]
+        if len(own) < 2 or max(own[0].woken, own[-1].woken) < _OTHER_WORK_WAKE_UPS:
+            return ""
+        first, now = (max(each.woken, 1) / each.seconds for each in (own[0], own[-1]))
+        if max(first, now) < _OTHER_WORK * min(first, now):
+            return ""
+        return f"under what ran before, tasks woke up {first:.0f} times a second at first, and {now:.0f} times later"
 
     def _wakeups(self, before: Sample, after: Sample) -> Histogram | None:
         if self._kind.percentile is None:
@@ -518,6 +554,11 @@ def _difference(before: Histogram, after: Histogram) -> Histogram | None:
     """What was counted between; None when the counting began anew."""
     counts = tuple(now - then for then, now in itertools.zip_longest(before, after, fillvalue=0))
     return None if min(counts, default=0) < 0 else trimmed(counts)
+
+
+def _woken(before: Sample, after: Sample, *, focus: bool) -> int:
+    counts = [sum(each.focus_wakeups if focus else each.wakeups) for each in (before, after)]
+    return max(0, counts[1] - counts[0])
 
 
 def _runs(sample: Sample) -> tuple[str, str, int]:

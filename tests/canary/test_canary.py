@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from schedtui.backend.canary import Trial, _percentiles, critical, fisher
+from schedtui.backend.canary import WORK_CHANGED, Trial, _percentiles, critical, fisher
 from schedtui.backend.histogram import SLOTS, percentile_us
 from schedtui.backend.model import Metric, Sample, Scheduler
 from tests.canary.simulation import COMMAND, REGIMES, WAKEUP, WORK, Computer, Counters, outcome
@@ -164,6 +165,49 @@ def test_sides_that_differ_no_more_than_turns_of_one_side_do_are_not_told_apart(
             trial.add("before" if turn % 2 == 0 else "after", was, seen.sample())
             trial.decision()
     assert trial.finish() == "inconclusive"
+
+
+def woken(each_slice: tuple[int, ...], metric: Metric = WORK) -> Trial:
+    """Turns of twenty slices with so many wake-ups each, and always the same work."""
+    trial, seen = Trial(metric), Counters()
+    for turn, count in enumerate(each_slice):
+        for _ in range(20):
+            was = seen.sample()
+            seen.add_work(1000)
+            seen.add_wakeups(np.eye(1, SLOTS, 20, dtype=int)[0] * count)
+            trial.add("before" if turn % 2 == 0 else "after", was, seen.sample())
+            trial.decision()
+    return trial
+
+
+def test_where_the_work_itself_changed_nothing_can_be_told() -> None:
+    trial = woken((10, 10, 40, 40))
+    assert trial.finish() == "inconclusive"
+    assert trial.comparison().reason.startswith(WORK_CHANGED)
+    assert re.search(r"woke up \d+ times a second at first, and \d+ times later", trial.comparison().reason)
+
+
+@pytest.mark.parametrize(
+    "each_slice", [(10, 40, 10, 40), (10, 10, 20, 20), (1, 1, 4, 4)], ids=["candidate", "less", "few"]
+)
+def test_what_the_candidate_does_or_chance_is_no_change_of_the_work(each_slice: tuple[int, ...]) -> None:
+    assert woken(each_slice).finish() == "no-difference"
+
+
+def test_a_load_that_is_started_meanwhile_makes_no_scheduler_worse() -> None:
+    trial, seen = Trial(WAKEUP), Counters()
+    for number in range(40):
+        was = seen.sample()
+        seen.add_wakeups(np.eye(1, SLOTS, 10 if number < 20 else 40, dtype=int)[0] * 20)
+        now = seen.sample()
+        trial.add(
+            "before" if number < 20 else "after",
+            was,
+            now if number < 21 else replace(now, work={**now.work, "hogs": 5}),
+        )
+        trial.decision()
+    assert trial.decision() == "inconclusive"
+    assert "other loads" in trial.comparison().reason
 
 
 def test_the_end_is_judged_with_what_there_is() -> None:
