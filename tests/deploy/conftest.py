@@ -62,6 +62,12 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The computer's clock goes by samples, so nothing needs the real time."""
-    for name, seconds in {"SLICE_S": 0.001, "SETTLE_S": 0.0, "SHORTEST_TURN_S": 0.03, "CALM_S": 0.2}.items():
+    for name, seconds in {
+        "SLICE_S": 0.001,
+        "SETTLE_S": 0.0,
+        "SHORTEST_TURN_S": 0.03,
+        "CALM_S": 0.2,
+        "_SLOWEST": 1000.0,
+    }.items():
         monkeypatch.setattr(canary_run, name, seconds)
     monkeypatch.setattr(deploy, "_HOLD_S", 0.01)
