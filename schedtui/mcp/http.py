@@ -93,7 +93,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     idle_s: float = 900.0
     """A client without any request for so long is gone."""
     broken_s: float = 20.0
-    """So is one whose last connection broke off."""
+    """So is one whose standing connection broke off, or that of a call."""
 
 
 def bound(port: int) -> list[socket.socket]:
@@ -385,7 +385,7 @@ class _Visitor:
             self._count_sessions(scope, sent)
         finally:
             self.requests -= 1
-            self._broke = self._broke or (sent.broke and not self.ending)
+            self._broke = self._broke or (sent.broke and self._missed(scope["method"]))
             self._quiet_since = time.monotonic()
 
     def gone(self) -> str:
@@ -398,6 +398,11 @@ class _Visitor:
         if self._broke and quiet_s > self._limits.broken_s:
             return "Its connection broke off."
         return "Nothing was heard of it for long." if quiet_s > self._limits.idle_s else ""
+
+    def _missed(self, method: str) -> bool:
+        """Whether a connection that broke off was still of use: it stood, or a call was at work."""
+        client = self._client
+        return method == "GET" or bool(client and client.doing)
 
     def _count_sessions(self, scope: Scope, sent: _Sent) -> None:
         named = {each.decode("latin-1") for each in _values(scope["headers"], _SESSION.encode())}
