@@ -50,6 +50,7 @@ WAITING = 16
 """Calls of one client that may wait for their turn."""
 _CLOSING_S = 30.0
 _SAVED_EVERY_S = 0.5
+_SAVED_AT_LEAST_EVERY_S = 5.0
 _ANEW = frozenset(("submit_workload", "submit_plan"))
 """After a request was finished, these begin the next."""
 _LONGEST_LABEL = 60
@@ -334,7 +335,7 @@ class Client:
     # ---- its threads ----
 
     def _work(self, line: queue.Queue[Job | None], aside: bool) -> None:
-        while (job := line.get()) is not None:
+        while (job := self._next(line)) is not None:
             with self._lock:
                 if not job.future.set_running_or_notify_cancel():
                     continue
@@ -353,7 +354,8 @@ class Client:
                         if not self._closed:
                             self._stop.clear()
             job.future.set_result(result)
-            self._save()
+            if time.monotonic() - self._saved > _SAVED_AT_LEAST_EVERY_S:
+                self._save()
 
     def _answer(self, job: Job) -> Result:
         """Never raises."""
@@ -426,12 +428,18 @@ class Client:
             self._end(bench.finished)
         return msgspec.structs.replace(result, text=f"{result.text}\n{said}") if said else result
 
+    def _next(self, line: queue.Queue[Job | None]) -> Job | None:
+        """The next call; what happened before is written down as soon as there is none for a moment."""
+        with contextlib.suppress(queue.Empty):
+            return line.get(timeout=_SAVED_EVERY_S)
+        self._save()
+        return line.get()
+
     def _save(self) -> None:
-        """What happened so far, unless that was done just now: a record grows, and is written whole."""
-        now = time.monotonic()
-        if now - self._saved > _SAVED_EVERY_S:
-            self._saved = now
-            with contextlib.suppress(SchedtuiError):
+        """What happened so far. A record grows, and is written whole: not after each of many calls."""
+        self._saved = time.monotonic()
+        with contextlib.suppress(SchedtuiError):
+            if self._trajectory.record.events:
                 self._trajectory.save()
 
     def _heard(self, event: AnyEvent) -> None:

@@ -31,7 +31,8 @@ class Place:
     """See the module. Its methods may be called from any thread.
 
     ``consent``: what answers where no person does. ``folders`` and ``commands`` are those that a request may name on
-    this computer; in the lab a command runs in the guest, and may be any.
+    this computer; in the lab a command runs in the guest, and may be any. ``machine``: one that is there already, of
+    that kind; it is opened and closed here all the same.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Place:
         cpus: int | None = None,
         folders: tuple[Path, ...] = (),
         commands: tuple[str, ...] = (),
+        machine: Machine | None = None,
     ) -> None:
         self.kind = kind
         self.consent: Consent = consent
@@ -57,7 +59,7 @@ class Place:
         self._opened = threading.Event()
         self._closed = False
         self._stage = ""
-        self._machine: Machine | None = None
+        self._machine = machine
         self._desk: Desk | None = None
         self._failed: SchedtuiError | None = None
         self._at_work: tuple[Client, list[str]] | None = None
@@ -106,7 +108,7 @@ class Place:
             from schedtui.desk import Desk
 
             compiler = bool(self.folders) and is_installed()
-            machine = open_machine(self.kind, kernel=self.kernel, cpus=self.cpus, compiler=compiler)
+            machine = self._machine or open_machine(self.kind, kernel=self.kernel, cpus=self.cpus, compiler=compiler)
             with self._lock:
                 self._machine = machine
             if not self._closed:
