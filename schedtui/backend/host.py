@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from schedtui.backend.errors import HelperGone, NotPermitted, SchedtuiError
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper_link import HelperLink
+from schedtui.backend.lease import LEASE_S, LeaseKeeper
 from schedtui.backend.machine import Progress
 from schedtui.backend.model import (
     Completed,
@@ -74,6 +75,7 @@ class HostMachine:
         self._seen: Scheduler | None = None
         self._owners = OwnerProbe(root)
         self._link = HelperLink(root)
+        self._lease = LeaseKeeper(lambda: self._ask(protocol.Renew(), 10))
         self._projects: dict[tuple[str, ...], Path] = {}
         """Where commands are run, by command."""
 
@@ -172,7 +174,23 @@ class HostMachine:
     def load(
         self, name: str, obj: Loadable, settings: dict[str, Setting], *, lease_s: float | None = None
     ) -> Scheduler:
-        """See machine.Machine. What ``certify`` has not passed here is refused (NotProven)."""
+        """See machine.Machine. What ``certify`` has not passed here is refused (NotProven).
+
+        The helper's own lease is LEASE_S, and is renewed from here as long as ``renew`` is called within ``lease_s``.
+        """
+        if lease_s is None:
+            self._lease.end()
+            return self._load(name, obj, settings, None)
+        self._lease.begin(lease_s)
+        try:
+            loaded = self._load(name, obj, settings, min(lease_s, LEASE_S))
+        except BaseException:
+            self._lease.end()
+            raise
+        self._lease.seen()
+        return loaded
+
+    def _load(self, name: str, obj: Loadable, settings: dict[str, Setting], lease_s: float | None) -> Scheduler:
         if isinstance(obj, Program):
             wanted = protocol.LoadProgram(
                 name=name, goal=obj.goal, settings=settings, digest=obj.digest, lease_s=lease_s
@@ -190,11 +208,14 @@ class HostMachine:
 
     def renew(self, lease_s: float | None = None) -> None:
         """See machine.Machine."""
-        self._ask(protocol.Renew(lease_s), 10)
+        self._lease.seen(lease_s)
+        self._ask(protocol.Renew(None if lease_s is None else min(lease_s, LEASE_S)), 10)
 
     def keep(self) -> Scheduler:
         """See machine.Machine."""
-        return _scheduler_of(self._ask(protocol.Keep()))
+        kept = _scheduler_of(self._ask(protocol.Keep()))
+        self._lease.end()
+        return kept
 
     def output(self) -> str:
         """See machine.Machine; nothing, without the helper."""
@@ -207,6 +228,7 @@ class HostMachine:
 
     def unload(self) -> Scheduler:
         """Refused while a scheduler runs that others loaded; without one there is nothing to do."""
+        self._lease.end()
         client = self._link.client()
         scheduler = _scheduler_of(client.call(protocol.Unload())) if client else self.scheduler()
         if scheduler.sched_ext in ("unsupported", "disabled"):
@@ -290,6 +312,7 @@ class HostMachine:
     def close(self) -> None:
         """Ends ``frames`` and whatever the probes hold."""
         self._closed.set()
+        self._lease.end()
         self._link.close()
         with self._sampling:
             if self._sampler:

@@ -128,3 +128,28 @@ def test_without_a_sign_of_life_it_goes(held: Held) -> None:
     held.control.watch_lease()
     with pytest.raises(LeaseEnded, match="taken away: whoever watched it was silent"):
         held.control.renew()
+
+
+def test_time_in_which_the_helper_did_not_run_either_is_not_silence(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held.control.load("interactive", b"", {}, 0, 1.0)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60.0)
+    held.control.watch_lease()
+    held.control.renew()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60.4)
+    held.control.watch_lease()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60.8)
+    held.control.watch_lease()
+    held.control.renew()
+
+
+def test_a_watcher_that_is_late_for_as_long_as_the_lease_loses_it(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    held.control.load("interactive", b"", {}, 0, 1.0)
+    now = time.monotonic()
+    for late_s in (0.3, 0.6, 0.9, 1.2):
+        monkeypatch.setattr(time, "monotonic", lambda late_s=late_s: now + late_s)
+        held.control.watch_lease()
+    with pytest.raises(LeaseEnded, match="silent for 1"):
+        held.control.renew()

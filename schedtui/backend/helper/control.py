@@ -35,6 +35,8 @@ _LOOK_AGAIN_S = 5.0
 _LOOK_EACH_S = 0.05
 _RETURNS_TOLD = 3
 _LEASE_S = (0.2, 600.0)
+_LONGEST_LOOK_S = 0.5
+"""More than this between two looks at the lease is not counted as silence: this process did not run either."""
 _CPUS_CHANGED = "unregistered-kernel"
 """How a policy without callbacks for it ends when a CPU goes or comes; nothing else ends so (kernel/sched/ext.c)."""
 _MOST_RESTARTS, _RESTARTS_WITHIN_S = 8, 60.0
@@ -125,6 +127,8 @@ class SchedulerControl:
         self._holder: Holder | None = None
         self._renewed = 0.0
         """Monotonic time of the last sign of whoever watches what runs under the lease."""
+        self._looked = 0.0
+        """When the lease was looked at last."""
         self._ended = "The helper that held it ended, and another took its place"
         """How what we ran last came to its end, in a sentence without its full stop."""
         self._last_output = ""
@@ -222,7 +226,8 @@ class SchedulerControl:
                 raise
             self._enable_seq = read_scheduler().enable_seq
             self._digest, self._settings = digest, settings
-            self._renewed, self._lease_s, self._holder = time.monotonic(), lease_s, holder
+            self._renewed = self._looked = time.monotonic()
+            self._lease_s, self._holder = lease_s, holder
             self._policy, self._since, self._loaded = policy, time.time(), loaded
             self._begin, self._tuned = begin, {}
             if not allowed():
@@ -266,6 +271,10 @@ class SchedulerControl:
 
     def watch_lease(self) -> None:
         """When a lease is over, give the machine back to the kernel and say so. Cheap when it is not."""
+        now = time.monotonic()
+        uncounted_s, self._looked = now - self._looked - _LONGEST_LOOK_S, now
+        if uncounted_s > 0:
+            self._renewed += uncounted_s
         if self._silence():
             self._take_away("warning", self._silence)
 
