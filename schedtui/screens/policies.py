@@ -23,6 +23,8 @@ from schedtui.widgets.policy import labelled, paragraphs
 
 ACT_TITLE = "Applying "
 AT_ONCE = "a loads it at once: it is not proven before, nothing is measured, and nobody asks whether to keep it."
+AT_ONCE_HERE = "a loads it as soon as it is proven: nothing is measured, and nobody asks whether to keep it."
+"""On a person's own computer, where the helper loads nothing that is not."""
 
 
 class PolicyChoices(Choices, Protocol):
@@ -175,10 +177,19 @@ def what_happens(
     return paragraphs(
         [
             labelled("What happens next", what_a_trial_is(now)),
-            labelled("Without a trial", AT_ONCE),
-            labelled("How to go back", f"F12 at any time, or u: {own} is back at once. Quitting does the same."),
+            labelled("Without a trial", at_once_is(info)),
+            labelled("How to go back", f"F12 at any time, or u: {own} is back at once. {_quitting(info)}"),
         ]
     )
+
+
+def at_once_is(info: MachineInfo) -> str:
+    """What loading without a trial leaves out, in a sentence."""
+    return AT_ONCE_HERE if info.kind == "host" else AT_ONCE
+
+
+def _quitting(info: MachineInfo) -> str:
+    return "When you quit, only what you kept stays." if info.kind == "host" else "Quitting does the same."
 
 
 def what_a_trial_is(before: str) -> str:

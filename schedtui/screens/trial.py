@@ -19,7 +19,7 @@ from schedtui.backend.model import MachineInfo, Scheduler
 from schedtui.backend.workloads import KINDS
 from schedtui.messages import PresetWanted, TrialBegun, TrialWanted
 from schedtui.screens.live import Live
-from schedtui.screens.policies import AT_ONCE, what_a_trial_is
+from schedtui.screens.policies import at_once_is, what_a_trial_is
 from schedtui.trying import COUNTDOWN_S, Trial
 from schedtui.widgets.comparison import comparison_lines
 from schedtui.widgets.footer import KeyBar
@@ -157,7 +157,7 @@ def _waiting(trial: Trial, info: MachineInfo, before: str) -> Content:
         )
         parts.append(labelled("Nothing to measure yet", text, "$text-warning"))
     parts.append(labelled("What happens then", what_a_trial_is(before)))
-    parts.append(labelled("Without a trial", AT_ONCE))
+    parts.append(labelled("Without a trial", at_once_is(info)))
     return paragraphs(parts)
 
 

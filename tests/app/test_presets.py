@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import CpuPlace, MachineInfo, Scheduler
 from schedtui.backend.store import Outcome, Store
 from schedtui.messages import PresetWanted, TrialWanted
-from schedtui.screens.policies import AT_ONCE
+from schedtui.screens.policies import AT_ONCE, AT_ONCE_HERE
 from schedtui.screens.presets import PresetChoices
 from tests.app.conftest import live, running, screen_text, until
 from tests.app.shelf import shelf
@@ -71,6 +73,13 @@ def test_choosing_asks_the_app_for_a_trial_of_what_the_preset_is_for() -> None:
     assert isinstance(chosen, TrialWanted)
     assert (chosen.policy, chosen.settings) == (presets.policy_of("long-job")[0].name, presets.policy_of("long-job")[1])
     assert (chosen.title, chosen.class_id, chosen.release) == ("Batch with one long job", "batch", False)
+
+
+def test_on_a_persons_own_computer_nothing_is_loaded_unproven_and_what_is_kept_outlives_the_program() -> None:
+    presets = PresetChoices(load_library(), replace(LAB, kind="host"), QUIET)
+    preview = presets.preview(loadable(presets)).plain
+    assert AT_ONCE_HERE in preview and "only what you kept stays" in preview
+    assert "not proven" not in preview and "Quitting does the same" not in preview
 
 
 def test_the_preview_says_what_applying_at_once_skips_and_the_key_does_it() -> None:
