@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schedtui.backend.setup.targets import UNITS, Targets
+from schedtui.backend.setup.targets import UNITS, WATCHED, Targets
 from schedtui.backend.setup.units import (
     LEFT_OUT_OF_THE_HELPER,
     LEFT_OUT_OF_THE_VERIFIER,
@@ -107,6 +107,12 @@ def test_only_root_reaches_the_verifier() -> None:
     text = unit_files("/usr/bin/python3", kvm=False)["schedtui-verify.socket"]
     assert "SocketMode=0600" in text
     assert "SocketUser=root" in text
+
+
+def test_while_the_hot_key_is_on_the_helper_starts_with_the_computer() -> None:
+    unit = unit_files("/usr/bin/python3", kvm=True)["schedtui-helper.path"]
+    assert re.findall(r"^Path\w+=(.*)$", unit, re.MULTILINE) == [str(Targets().hot_key)]
+    assert "schedtui-helper.path" in WATCHED
 
 
 def test_without_a_group_for_kvm_none_is_asked_for() -> None:

@@ -27,7 +27,7 @@ from schedtui.backend.machine import Progress
 from schedtui.backend.setup import copying, system
 from schedtui.backend.setup.interpreter import Interpreter, find_interpreter
 from schedtui.backend.setup.state import answers
-from schedtui.backend.setup.targets import ACTIONS, SOCKETS, USER, Targets
+from schedtui.backend.setup.targets import ACTIONS, USER, WATCHED, Targets
 from schedtui.backend.setup.trust import changeable
 from schedtui.backend.setup.units import polkit_actions, unit_files
 
@@ -140,13 +140,13 @@ def _install(plan: Plan, undo: ExitStack, say: Callable[[str], None]) -> None:
         _put(path, content, undo)
     _point(targets.current, plan.version, undo)
     _make_folder(targets.wanted, 0o755, undo)
-    for name in SOCKETS:
+    for name in WATCHED:
         _point(targets.wanted / name, _unit_path(name), undo)
     if system.boots_with_systemd(targets.root):
         say("units: starting to listen")
-        undo.callback(system.stop, SOCKETS)
+        undo.callback(system.stop, WATCHED)
         system.reload()
-        system.start(SOCKETS, restart=("schedtui-helper.service",))
+        system.start(WATCHED, restart=("schedtui-helper.service",))
     targets.unfinished.unlink()
 
 
@@ -249,9 +249,10 @@ def _changes(
     changes.append(
         Change(
             kind="units",
-            target=" ".join(SOCKETS),
-            what=f"systemd listens there, and starts the helper when it is first needed{restarts}",
-            state="same" if all((targets.wanted / each).is_symlink() for each in SOCKETS) else "new",
+            target=" ".join(WATCHED),
+            what="systemd listens there, and starts the helper when it is first needed, or with the computer while the "
+            f"hot key is on{restarts}",
+            state="same" if all((targets.wanted / each).is_symlink() for each in WATCHED) else "new",
         )
     )
     return changes

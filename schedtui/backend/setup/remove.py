@@ -9,7 +9,7 @@ from pathlib import Path
 from schedtui.backend.errors import SchedtuiError, SetupFailed
 from schedtui.backend.setup import session, system
 from schedtui.backend.setup.install import part_of
-from schedtui.backend.setup.targets import ACTIONS, SOCKETS, UNITS, USER, Targets
+from schedtui.backend.setup.targets import ACTIONS, UNITS, USER, WATCHED, Targets
 
 
 def remains(targets: Targets) -> list[str]:
@@ -26,7 +26,7 @@ def remove(targets: Targets) -> list[str]:
     found = remains(targets)
     problems: list[SchedtuiError] = []
     if system.boots_with_systemd(targets.root):
-        system.stop((*SOCKETS, "schedtui-helper.service", "schedtui-verify@*.service"))
+        system.stop((*WATCHED, "schedtui-helper.service", "schedtui-verify@*.service"))
     session.end(targets)
     for path in _paths(targets):
         _remove(path)
@@ -46,7 +46,7 @@ def remove(targets: Targets) -> list[str]:
 def _paths(targets: Targets) -> list[Path]:
     """Whatever setup or a running helper may have put anywhere."""
     units = [targets.units / name for name in UNITS]
-    wanted = [targets.wanted / name for name in SOCKETS]
+    wanted = [targets.wanted / name for name in WATCHED]
     actions = [folder / f"{ACTIONS}.policy" for folder in targets.actions]
     sessions = [targets.under(each) for each in session.PLACES]
     files = [*units, *actions, targets.config]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 import schedtui
 from schedtui.backend.setup import system
-from schedtui.backend.setup.targets import SOCKETS, USER, Targets
+from schedtui.backend.setup.targets import USER, WATCHED, Targets
 
 Way = Literal["systemd", "session", "none"]
 
@@ -135,7 +135,7 @@ def _is_whole(targets: Targets) -> bool:
     return (
         (targets.current / "launch.py").is_file()
         and service.is_file()
-        and all((targets.wanted / each).is_symlink() for each in SOCKETS)
+        and all((targets.wanted / each).is_symlink() for each in WATCHED)
         and _interpreter_exists(service)
         and system.has_user(USER, targets.root)
     )

@@ -63,9 +63,9 @@ def reload(*, tolerant: bool = False) -> None:
     _run(_tool("systemctl"), "daemon-reload", tolerant=tolerant)
 
 
-def start(sockets: tuple[str, ...], restart: tuple[str, ...]) -> None:
+def start(watched: tuple[str, ...], restart: tuple[str, ...]) -> None:
     """Listen from now on; what runs already is started anew."""
-    _run(_tool("systemctl"), "restart", *sockets)
+    _run(_tool("systemctl"), "restart", *watched)
     _run(_tool("systemctl"), "try-restart", *restart)
 
 

@@ -8,8 +8,12 @@ from schedtui.backend.helper.places import Places
 
 USER = "schedtui-verify"
 """Whom the verifying runs as: nobody else is this user, and it owns the verifying machine's files alone."""
-UNITS = ("schedtui-helper.socket", "schedtui-helper.service", "schedtui-verify.socket", "schedtui-verify@.service")
-SOCKETS = ("schedtui-helper.socket", "schedtui-verify.socket")
+UNITS = (
+    *("schedtui-helper.socket", "schedtui-helper.service", "schedtui-verify.socket", "schedtui-verify@.service"),
+    "schedtui-helper.path",
+)
+WATCHED = ("schedtui-helper.socket", "schedtui-verify.socket", "schedtui-helper.path")
+"""What systemd looks at from the start of the computer on, to start the helper when it is needed."""
 ACTIONS = "org.schedtui.policy"
 """Name of the file that names polkit's actions."""
 
@@ -41,7 +45,7 @@ class Targets(Places, frozen=True, kw_only=True):
 
     @property
     def wanted(self) -> Path:
-        """The sockets that systemd listens at from the start of the computer on."""
+        """WATCHED, as links."""
         return self.units / "sockets.target.wants"
 
     @property

@@ -56,7 +56,7 @@ DevicePolicy=closed
 def unit_files(python: str, *, kvm: bool) -> dict[str, str]:
     """The units by name. ``python`` is the interpreter; ``kvm`` says that there is a group that may use /dev/kvm."""
     start = f"{python} -ISB {HOME}/launch.py"
-    made = (_HELPER_SOCKET, _helper(start), _VERIFY_SOCKET, _verifier(start, kvm))
+    made = (_HELPER_SOCKET, _helper(start), _VERIFY_SOCKET, _verifier(start, kvm), _HELPER_PATH)
     return dict(zip(UNITS, made, strict=True))
 
 
@@ -72,6 +72,18 @@ ListenStream=/run/schedtui/helper.sock
 SocketMode=0666
 DirectoryMode=0755
 Backlog=16
+
+[Install]
+WantedBy=sockets.target
+"""
+
+_HELPER_PATH = """\
+# schedtui setup wrote this, and schedtui setup --remove takes it away.
+[Unit]
+Description=schedtui: starts the helper with the computer while the hot key is on
+
+[Path]
+PathExists=/var/lib/schedtui/hot-key
 
 [Install]
 WantedBy=sockets.target
