@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from schedtui.backend.errors import BadTunable
 from schedtui.backend.library.external import fit
 from schedtui.backend.model import Mode, Policy, Setting, Tunable
-from schedtui.backend.programs import flag_of
+from schedtui.backend.programs import arguments_of, flag_of
 from schedtui.backend.tunables import check_setting
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.*))?", re.DOTALL)
@@ -44,7 +44,8 @@ def settings_from(policy: Policy, words: Sequence[str]) -> tuple[Policy, dict[st
     known = _known(policy)
     settings: dict[str, Setting] = {}
     of_mode: dict[str, str] = {}
-    left = [each for each in words if each != "--"]
+    whole = _whole_mode(known.modes, words)
+    left = [each for each in words[len(whole.flags) if whole else 0 :] if each != "--"]
     while left:
         word = left.pop(0)
         match = _FLAG.fullmatch(word)
@@ -65,13 +66,10 @@ def settings_from(policy: Policy, words: Sequence[str]) -> tuple[Policy, dict[st
             raise BadTunable(
                 f"The installed {policy.name} has no {flag_of(name)}.", "Leave it out, or install a newer version."
             )
-    return replace(policy, goal=_goal(policy, known, of_mode)), settings
-
-
-def named(policy: Policy) -> str:
-    """All flags that it knows, as they are written."""
-    known = _known(policy)
-    return ", ".join(_all(policy, known)) or "none: it has nothing to set"
+    policy = replace(policy, goal=whole.goal if whole and not of_mode else _goal(policy, known, of_mode))
+    if policy.binary:
+        arguments_of(known.modes, policy.tunables, policy.goal, settings)  # text that is no plain word is refused
+    return policy, settings
 
 
 def written(policy: Policy, tunable: Tunable) -> str:
@@ -93,6 +91,14 @@ def _known(policy: Policy) -> _Known:
     return _Known(
         tunables=tunables, modes=modes, with_values=with_values, lacking=found.lacking if found is not None else ()
     )
+
+
+def _whole_mode(modes: Sequence[Mode], words: Sequence[str]) -> Mode | None:
+    """The mode that the words begin with, of those that hold more than flags and their values: a list of rules."""
+    for mode in modes:
+        if mode.flags and not _FLAG.fullmatch(mode.flags[0]) and tuple(words[: len(mode.flags)]) == mode.flags:
+            return mode
+    return None
 
 
 def _value(tunable: Tunable, value: str | None, word: str, left: list[str]) -> str:
