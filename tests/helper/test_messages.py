@@ -128,6 +128,7 @@ def test_nothing_that_is_sent_keeps_the_helper_from_the_next_client(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @settings(max_examples=12_500, suppress_health_check=list(HealthCheck))
 @given(st.lists(messages(), min_size=8, max_size=8), st.booleans())
 def test_a_hundred_thousand_messages_keep_the_helper_from_nothing(

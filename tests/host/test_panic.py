@@ -21,7 +21,7 @@ from tests.conftest import until
 from tests.host.desktop import DesktopGuest, Job
 from tests.host.inside import LIBRARY
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 ANOTHER = f"""
 import sys, time

@@ -13,7 +13,7 @@ from tests.benchmarks.panic import measured
 from tests.conftest import SOURCES
 from tests.lab.keyboard import plug_in
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 POLICIES = {"fair": shipped("library") / "fair" / "fair.bpf.c", "starves": SOURCES / "starves.bpf.c"}
 LONGEST_S = 10.0

@@ -16,7 +16,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.errors import BadTunable, Interrupted, LabFailed
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.model import Setting, Stage
-from schedtui.backend.verifier import child
+from schedtui.backend.verifier import child, kernel
 from schedtui.backend.verifier.kernel import EmulatorFailed, Trial
 from tests.conftest import DEFAULT, kernel_image, quiet, until
 
@@ -59,12 +59,24 @@ def test_a_quick_look_passes_a_sound_policy(trial: Trial) -> None:
     assert (stage.verdict, stage.findings) == ("pass", ())
 
 
-def test_a_policy_that_forgets_tasks_is_thrown_out_and_the_kernels_dump_is_kept(trial: Trial) -> None:
+def test_a_policy_that_forgets_tasks_is_thrown_out_and_the_kernels_dump_is_kept(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "_MUCH_WAITING", float("inf"))  # this computer is never too busy to tell
     stage = judged(trial, BPF / "stall.bpf.c", {"after_ms": 0})
     assert stage.verdict == "fail"
     found = next(each for each in stage.findings if each.rule == "thrown-out")
     assert "stall" in found.meaning
     assert "runnable task stall" in found.details
+
+
+def test_on_a_computer_that_is_too_busy_to_tell_a_stall_is_blamed_on_nobody(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "_ENOUGH", 2.0)  # whatever the guest got was too little
+    monkeypatch.setattr(kernel, "_MUCH_WAITING", -1.0)
+    with pytest.raises(EmulatorFailed, match="too busy to tell whether stall lets tasks wait"):
+        judged(trial, BPF / "stall.bpf.c", {"after_ms": 0})
 
 
 def test_what_the_kernel_does_not_load_is_told_with_its_decisive_lines(trial: Trial) -> None:

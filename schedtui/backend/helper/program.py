@@ -30,8 +30,9 @@ from schedtui.backend.model import ExitInfo, Setting
 
 START_LIMIT_S = 120.0
 """Until the kernel reports it. A second on a computer; up to a minute where it is emulated, and others compute."""
-_PATIENCE_S = 5.0
-"""A program may be without the kernel for so long: it starts itself anew when CPUs come or go, or ends by itself."""
+_PATIENCE_S = 25.0
+"""A program may be without the kernel for so long: it starts itself anew when CPUs come or go, or ends by itself. It
+takes a second or two on a computer."""
 _INTERRUPT_S, _TERMINATE_S, _SETTLE_S = 4.0, 2.0, 10.0
 _POLL_S = 0.01
 _OUTPUT_BYTES = 64 << 10
