@@ -139,6 +139,11 @@ class Clients:
         self._clock = clock
 
     @property
+    def now(self) -> float:
+        """Unix time, as it is reckoned with here."""
+        return self._clock()
+
+    @property
     def all(self) -> list[Client]:
         """Those that are connected, longest first, then those that are gone."""
         there = [client for server in self.servers.values() for client in server.clients.values()]
@@ -198,7 +203,7 @@ class Clients:
     def _seen(self, server: Server, seen: ClientSeen) -> Client:
         client = server.clients.get(seen.id)
         if client is None:
-            asking = Asking("is connected over MCP, and uses the same tools as the built-in agent.")
+            asking = Asking("is connected over MCP, and uses the same tools as the built-in agent.", clock=self._clock)
             asking.speaker, asking.beginning = seen.label or seen.name, "It has not done anything yet."
             client = Client((server.number, seen.id), server.hello.machine, seen, asking)
             server.clients[seen.id] = client

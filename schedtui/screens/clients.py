@@ -239,7 +239,7 @@ class ClientsScreen(Live, Screen[None]):
         if not self.is_mounted:
             return
         self._stale = False
-        client, now = self._client, time.time()
+        client, now = self._client, self._clients.now
         self._draw_list(client, now)
         self.query_one("#nobody").display = client is None
         self.query_one("#halves").display = client is not None
@@ -385,7 +385,7 @@ def _known(client: Client, server: Server | None, now: float) -> Content:
     if seen.shares:
         lines += [Content(""), Content.styled("What it may spend", f"bold {MUTED}")]
         lines += [
-            _pair(each.what, f"{each.spent:.0f} of {count(each.limit)} in {_A[each.per]}") for each in seen.shares
+            _pair(each.what, f"{each.spent:.0f} of {count(each.limit)} {_A[each.per]}") for each in seen.shares
         ]
     machine = _machine_parts(server)
     if machine:

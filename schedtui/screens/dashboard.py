@@ -5,7 +5,6 @@ It lays the panels out and hands them the Frames; the panels draw, the app acts.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.structs import replace
@@ -201,7 +200,7 @@ class Dashboard(Live, Screen[None]):
         line = self.query_one("#clients", Static)
         line.display = bool(at_work)
         if at_work:
-            line.update(_at_work(at_work))
+            line.update(_at_work(at_work, clients.now))
 
     def show_act(self, act: Act) -> None:
         """While the first machine opens there is nothing else to show."""
@@ -231,10 +230,10 @@ class Dashboard(Live, Screen[None]):
         notice.update(text)
 
 
-def _at_work(clients: list[Client]) -> Content:
+def _at_work(clients: list[Client], now: float) -> Content:
     """``claude-code works on the lab: proves interactive · A to look``."""
     first, *others = clients
-    state = first.state_words(time.time())
+    state = first.state_words(now)
     asks = first.asking.question is not None
     more = f" · {len(others)} more" if others else ""
     key = " · A to answer" if asks else " · A to look"
