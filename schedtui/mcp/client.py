@@ -233,8 +233,11 @@ class Client:
         before = self.bench
         if before is not None:
             self.settle("A new request began.")
+        if before is not None and (before.request_id is not None or self._ended):
             self._end("A new request began.")
             self._begin_trajectory(request)
+        else:  # so far it only looked around
+            self._trajectory.record.request = self.masked(request.words)
         desk = self.place.desk(self._stop, self._opening)
         self._audit = desk.audit
         self.bench = ClientBench(
@@ -293,13 +296,15 @@ class Client:
 
     def _begin_trajectory(self, request: Request) -> None:
         self._began = time.monotonic()
+        self._ended = False
         self._trajectory = Trajectory(request.words, self.identity, self._masker, leaves_computer=True)
 
     def _end(self, why: str) -> None:
         """Write down how the request ended."""
         bench = self.bench
-        if not self._trajectory.record.events:
+        if self._ended or not self._trajectory.record.events:
             return
+        self._ended = True
         state = self._state()
         text = bench.finished if bench and bench.finished else why
         self._heard(Ended(at_s=self._seconds(), state=state, text=text))
@@ -405,6 +410,8 @@ class Client:
                 details=result.details,
             )
         )
+        if call.tool == "finish" and result.ok:
+            self._end(bench.finished)
         return result
 
     def _done(self, bench: ClientBench, what: Understood[ClientBench]) -> Result:
@@ -424,8 +431,6 @@ class Client:
         finally:
             if claimed:
                 self.place.release(self, claimed)
-        if name == "finish":
-            self._end(bench.finished)
         return msgspec.structs.replace(result, text=f"{result.text}\n{said}") if said else result
 
     def _next(self, line: queue.Queue[Job | None]) -> Job | None:
