@@ -46,6 +46,13 @@ def let_go(deployer: Deployer, store: Store, machine: MachineKind, reason: str) 
         store.update_deployment(replace(kept, reason=reason))
 
 
+def let_go_after_panic(deployer: Deployer, store: Store, machine: MachineKind, panicked: float) -> None:
+    """As ``let_go``, when a panic came at that Unix time and nothing was kept since: the hot key tells no program."""
+    kept = last_kept(store, machine)
+    if kept is not None and kept.created < panicked:
+        let_go(deployer, store, machine, "Panic was pressed while it ran.")
+
+
 def find_kept(store: Store, library: Library, info: MachineInfo) -> Kept:
     """Raises UnknownName when nothing was kept here, or when the library has it no more; what ``loadable`` raises."""
     deployment = last_kept(store, info.kind)

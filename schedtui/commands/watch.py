@@ -78,9 +78,14 @@ def watch(
 def _watch(desk: Desk, seconds: float | None, console: Console) -> int:
     from schedtui.backend.breaker import Breaker
     from schedtui.backend.library.catalogue import load_library
-    from schedtui.backend.resume import find_kept
+    from schedtui.backend.resume import find_kept, let_go_after_panic
 
     began = time.monotonic()
+    if desk.info.kind == "host":
+        from schedtui.backend import emergency
+
+        with contextlib.suppress(SchedtuiError):  # no helper: loading says so
+            let_go_after_panic(desk.deployer, desk.store, desk.info.kind, emergency.look().panicked)
     kept = find_kept(desk.store, load_library(), desk.info)  # before recovering, which puts aside what does not run
     console.progress(f"Looking whether {kept.policy.name} runs", 0.0)
     deployment, how = _running(desk, kept, console)

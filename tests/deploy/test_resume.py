@@ -11,7 +11,7 @@ from schedtui.backend.deploy import compiled
 from schedtui.backend.errors import NotPermitted, NotProven, PanicLatched, UnknownName
 from schedtui.backend.library.catalogue import Library, load_library
 from schedtui.backend.model import Deployment, MachineInfo, Metric, digest_of
-from schedtui.backend.resume import find_kept, last_kept, let_go, what_changed
+from schedtui.backend.resume import find_kept, last_kept, let_go, let_go_after_panic, what_changed
 from schedtui.paths import shipped
 from tests.deploy.computer import EEVDF
 from tests.deploy.conftest import POLICY, Desk, report
@@ -129,3 +129,18 @@ def test_what_a_person_gave_back_by_hand_is_not_loaded_again(tmp_path: Path, des
     let_go(desk.deployer, desk.store, "host", "You gave the machine back.")
     assert last_kept(desk.store, "host") is None
     assert desk.store.deployments()[0].reason.startswith("You gave the machine back.")
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["first", "after the terminal program"])
+def test_what_a_panic_ended_is_not_loaded_again_once_it_is_released(
+    tmp_path: Path, desk: Desk, library: Library, seen: bool
+) -> None:
+    before = kept(desk)
+    desk = restarted(desk, tmp_path)
+    if seen:
+        desk.deployer.recover()
+    let_go_after_panic(desk.deployer, desk.store, "host", before.created - 1)
+    assert find_kept(desk.store, library, info_of(desk)).deployment.id == before.id, "it was kept after that panic"
+    let_go_after_panic(desk.deployer, desk.store, "host", before.created + 1)
+    with pytest.raises(UnknownName, match="Nothing is kept"):
+        find_kept(desk.store, library, info_of(desk))

@@ -109,7 +109,7 @@ class Daemon:
         self._server = Server(
             _machine_info(),
             Samplers(_probe(self._places)),
-            latch=Latch(self._places.latch),
+            latch=Latch(self._places.latch, self._places.last_panic),
             stop_others=others.stop_restarters,
             watch_heartbeat=True,
         )
@@ -179,6 +179,7 @@ class Daemon:
             sessions=len(self._server.sessions),
             latched=latched is not None,
             why_latched=latched.why if latched else "",
+            panicked=self._server.control.latch.last_s,
             hot_key=self._hot_key.on,
             keyboards=self._hot_key.keyboards,
             rights=rights.held(),

@@ -23,30 +23,38 @@ class Latched(Struct, frozen=True):
 
 
 class Latch:
-    """``path`` None: it lasts as long as this process."""
+    """``path`` None: it lasts as long as this process. ``last``: where the newest panic is written down for good."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, last: Path | None = None) -> None:
         self._path = path
-        self.now = self._read()
+        self._last = last
+        self.now = _read(path)
         """None while loads are allowed."""
+        before = self.now or _read(last)
+        self.last_s = before.since if before else 0.0
+        """Unix time of the newest panic, released or not, also before a restart of the computer; 0: none is known."""
 
     def set(self, why: str) -> None:
         """From now on, at once. ``keep`` makes it last."""
-        self.now = self.now or Latched(time.time(), why)
+        self.last_s = time.time()
+        self.now = self.now or Latched(self.last_s, why)
 
     def keep(self) -> str:
         """Write it down. What went wrong, in a sentence for the user; empty when nothing did."""
-        if self._path is None or self.now is None:
+        now = self.now
+        if self._path is None or now is None:
             return ""
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        problem = ""
         try:
-            draft.write_bytes(msgspec.json.encode(self.now))
-            draft.replace(self._path)
+            _write(self._path, now)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                draft.unlink()
-            return f"Panic's latch could not be written to {self._path} ({error.strerror}): it ends with this helper."
-        return ""
+            problem = (
+                f"Panic's latch could not be written to {self._path} ({error.strerror}): it ends with this helper."
+            )
+        if self._last is not None:
+            with contextlib.suppress(OSError):  # then it is known until this helper ends
+                _write(self._last, Latched(self.last_s, now.why))
+        return problem
 
     def release(self) -> None:
         """Loads are allowed again. Raises OSError when the file cannot be removed: then it stays latched."""
@@ -54,12 +62,24 @@ class Latch:
             self._path.unlink(missing_ok=True)
         self.now = None
 
-    def _read(self) -> Latched | None:
-        if self._path is None:
-            return None
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Latched)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return Latched(time.time(), "Panic was pressed")
+
+def _write(path: Path, latched: Latched) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(msgspec.json.encode(latched))
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _read(path: Path | None) -> Latched | None:
+    if path is None:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Latched)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return Latched(time.time(), "Panic was pressed")

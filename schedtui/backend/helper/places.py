@@ -88,6 +88,11 @@ class Places(Struct, frozen=True, kw_only=True):
         return self.run / "latch"
 
     @property
+    def last_panic(self) -> Path:
+        """When the newest panic was."""
+        return self.state / "last-panic"
+
+    @property
     def hot_key(self) -> Path:
         """There while the hot key is on."""
         return self.state / "hot-key"

@@ -305,6 +305,8 @@ class HelperStatus(Struct, frozen=True, kw_only=True):
     latched: bool = False
     why_latched: str = ""
     """What was done, in a few words; empty while loads are allowed."""
+    panicked: float = 0.0
+    """Unix time of the newest panic, released or not; 0: none is known."""
     hot_key: bool = False
     """Whether the combination is listened for."""
     keyboards: int = 0
