@@ -1,4 +1,4 @@
-"""Panic's latch outlives the helper, and when the newest panic was outlives its release and a restart of the computer."""
+"""Panic's latch outlives the helper; when the newest panic was is known also after its release and a restart."""
 
 from __future__ import annotations
 
