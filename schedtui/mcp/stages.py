@@ -73,7 +73,8 @@ def _begun(bench: ClientBench) -> str:
     if plan.mode == "configure":
         return "Now verify, then canary."
     if plan.mode == "modify":
-        return "A draft of it is there: policy_source shows it, patch_policy changes it. Then verify, then canary."
+        name = subject_of(bench).policy.name
+        return f"A draft of it is there, {name}: policy_source shows it, patch_policy changes it. Then verify, canary."
     return f"Now write_policy; {beginning.name} is near: policy_source shows it. Then verify, then canary."
 
 
