@@ -31,6 +31,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from schedtui.backend.errors import BadFile, Interrupted, SchedtuiError
+from schedtui.mcp.allowance import Allowance
 from schedtui.mcp.server import build
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ class Gate:
         self._limits = limits
         self._tasks = tasks
         self._visitors: dict[str, _Visitor] = {}
+        self._known: dict[str, _Known] = {}
         self._opening = anyio.Lock()
         self._rates: dict[str, _Rate] = {}
         self._failures = _Rate(limits.failures, limits.failures_per_s)
@@ -325,18 +327,31 @@ class Gate:
             if found is None:
                 if self._closed:
                     raise Interrupted("The server is ending.")
-                found = _Visitor(self._place, name, self._limits, self._security)
+                known = self._known.setdefault(name, _Known())
+                found = _Visitor(self._place, name, known, self._limits, self._security)
                 await self._tasks.start(found.run)
                 self._visitors[name] = found
             found.requests += 1  # from here on it is not idle
             return found
 
 
+class _Known:
+    """Of one token, for as long as the server runs: it is not to be had anew by leaving and coming back."""
+
+    def __init__(self) -> None:
+        self.allowance = Allowance()
+        self.taken = False
+        """A person took the machine back from it."""
+
+
 class _Visitor:
     """One token's client, while it is connected: its sessions, and whether it is still there."""
 
-    def __init__(self, place: Place, name: str, limits: Limits, security: TransportSecuritySettings) -> None:
+    def __init__(
+        self, place: Place, name: str, known: _Known, limits: Limits, security: TransportSecuritySettings
+    ) -> None:
         self.name = name
+        self._known = known
         self.ending = ""
         """Why; empty until then."""
         self.over = anyio.Event()
@@ -390,6 +405,8 @@ class _Visitor:
 
     def gone(self) -> str:
         """Why it is taken for gone; empty while it is not."""
+        if self._client is not None and self._client not in self._place.clients:
+            return "A person sent it away."
         if self.requests:
             return ""
         quiet_s = time.monotonic() - self._quiet_since
@@ -421,13 +438,15 @@ class _Visitor:
             if self.ending:
                 raise Interrupted("This connection has ended.")
             if self._client is None:
-                self._client = Client(self._place, self.name)
+                self._client = Client(self._place, self.name, allowance=self._known.allowance)
+                self._client.taken = self._known.taken
             return self._client
 
     def _close(self) -> None:
         with self._lock:
             client = self._client
         if client is not None:
+            self._known.taken = client.taken
             client.close(self.ending)
 
 

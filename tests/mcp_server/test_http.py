@@ -13,6 +13,9 @@ import psutil
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from schedtui.announced import ClientSeen
+from schedtui.clients import Clients, visits
+from schedtui.commands.clients import take_back
 from schedtui.mcp.tokens import Tokens
 from tests.conftest import until
 from tests.mcp_server.over_http import Served, environment, served
@@ -122,6 +125,36 @@ def test_a_revoked_token_ends_what_it_began(server: Served) -> None:
     server.tokens.token("leaving")  # a new one
     assert server.ask({"jsonrpc": "2.0", "id": 2, "method": "ping"}, headers)[0] == 401
     assert until(lambda: server.ping(session, "leaving") == 404)
+
+
+def test_what_a_person_took_is_not_given_back_to_a_program_that_comes_again(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(server.data))
+    session = _at_work(server, "greedy")
+    assert not _seen()["greedy"].taken
+    take_back("greedy", as_json=False)
+    assert _seen()["greedy"].taken
+    server.ask(None, server.headers("greedy", **{"mcp-session-id": session}), "DELETE")
+    assert until(lambda: "greedy" not in _seen())
+    _at_work(server, "greedy")
+    assert _seen()["greedy"].taken
+
+
+def _at_work(server: Served, name: str) -> str:
+    """A session in which a tool was called."""
+    session = server.session(name)
+    call = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "status", "arguments": {}}}
+    assert server.ask(call, server.headers(name, **{"mcp-session-id": session}))[0] == 200
+    return session
+
+
+def _seen() -> dict[str, ClientSeen]:
+    """What a person sees of the programs that are connected."""
+    clients = Clients()
+    for _ in visits(clients):
+        pass
+    return {each.seen.name: each.seen for known in clients.servers.values() for each in known.clients.values()}
 
 
 async def test_a_resource_that_does_not_exist_is_an_error_and_the_session_goes_on(server: Served) -> None:
