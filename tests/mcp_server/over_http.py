@@ -38,7 +38,8 @@ from schedtui.mcp.http import Limits, serve
 from schedtui.mcp.place import Place
 from schedtui.mcp.tokens import Tokens
 limits = Limits(**{limits!r})
-sys.exit(128 + serve(Place("host"), Tokens(), 0, lambda url: print(url, flush=True), limits))
+place = Place({machine!r}, consent="yes")
+sys.exit(128 + serve(place, Tokens(), 0, lambda url: print(url, flush=True), limits))
 """
 
 
@@ -117,9 +118,9 @@ def served(data: Path, *options: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def served_strictly(data: Path, **limits: float) -> Iterator[Served]:
-    """The same with limits that a test can reach."""
-    with _started(data, ["-c", STRICT.format(limits=limits)]) as it:
+def served_strictly(data: Path, machine: str = "host", **limits: float) -> Iterator[Served]:
+    """The same with limits that a test can reach, and nobody is asked."""
+    with _started(data, ["-c", STRICT.format(machine=machine, limits=limits)]) as it:
         yield it
 
 
