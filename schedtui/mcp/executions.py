@@ -29,8 +29,7 @@ CUSTOM = "custom:"
 """Before the name of a policy that was made for somebody; may be left out."""
 _MOST_KNOWN = 200
 _MOST_LINES = 1000
-_LONGEST_WORD = 1000
-_MOST_WORDS = 200
+_LONGEST_LINE = 4000
 State = Literal["running", "stopped", "failed"]
 
 
@@ -92,8 +91,8 @@ def as_name(words: str) -> str:
 
 def understood(bench: ClientBench, name: str, words: Sequence[str]) -> tuple[Policy, dict[str, Setting]]:
     """What is to run, with which settings, if it can run here. Raises UnknownName, BadTunable, NotPermitted."""
-    if len(words) > _MOST_WORDS or any(len(each) > _LONGEST_WORD for each in words):
-        raise BadTunable("That is no command line: it is too long.", f"{_MOST_WORDS} words at most.")
+    if sum(len(each) + 1 for each in words) > _LONGEST_LINE:
+        raise BadTunable("That is no command line: it is too long.", f"{_LONGEST_LINE} characters at most.")
     policy, settings = flags.settings_from(policy_called(bench, name), words)
     if not bench.info.can_load:
         raise NotPermitted(bench.info.reason or "No scheduler can be loaded here.", "Use the lab: --machine lab.")

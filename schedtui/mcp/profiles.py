@@ -11,8 +11,10 @@ from typing import Any
 from schedtui.backend.errors import BadFile, UnknownName
 from schedtui.backend.store import ProfileRow, ProfileRun, Store
 
-_MOST = 1000
-_LONGEST = 20_000
+_MOST = 200
+_MOST_RUNS = 100
+"""That are told of a workload, the newest; what else there is stays in the store."""
+_LONGEST = 4000
 
 
 def create(store: Store, client: str, description: str) -> dict[str, Any]:
@@ -30,9 +32,9 @@ def listed(store: Store, client: str) -> dict[str, Any]:
 
 
 def history(store: Store, client: str, id: str) -> dict[str, Any]:
-    """One of them with its runs, oldest first. Raises UnknownName."""
+    """One of them with its newest runs, oldest first. Raises UnknownName."""
     profile = _found(store, client, id)
-    runs = [_run(each) for each in reversed(store.profile_runs(profile.id))]
+    runs = [_run(each) for each in reversed(store.profile_runs(profile.id, _MOST_RUNS))]
     return {"profile": _profile(profile), "history": runs}
 
 

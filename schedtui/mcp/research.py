@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from schedtui.agent.tools import Arguments, Result, Tool, shown
+from schedtui.agent.tools import SHORT, Arguments, Result, Tool, mapped, shown
 from schedtui.agent.trust import TrustLevel
 from schedtui.backend.errors import NotPermitted, UnknownName
 from schedtui.mcp import creating, executions, monitor, profiles
@@ -187,7 +187,7 @@ def _list_schedulers(bench: ClientBench, given: ListSchedulers) -> Result:
         if (given.name or "").lower() in each["name"].lower()
         and given.production_ready in (None, each["production_ready"])
     ]
-    return _told({"schedulers": found}, f"{len(found)} schedulers")
+    return _told(bench, {"schedulers": found}, f"{len(found)} schedulers")
 
 
 def _permit_run(bench: ClientBench, given: RunScheduler) -> None:
@@ -203,7 +203,7 @@ def _run_scheduler(bench: ClientBench, given: RunScheduler) -> Result:
         "status": "started",
         "message": f"The scheduler {given.name} runs, with the execution ID {execution.id}.",
     }
-    return _told(answer, f"{execution.policy} runs")
+    return _told(bench, answer, f"{execution.policy} runs")
 
 
 def _stop_scheduler(bench: ClientBench, given: OfExecution) -> Result:
@@ -213,7 +213,7 @@ def _stop_scheduler(bench: ClientBench, given: OfExecution) -> Result:
         "status": "stopped",
         "message": f"The scheduler execution {execution.id} is stopped. {execution.deployment.reason}",
     }
-    return _told(answer, f"{execution.policy} is stopped")
+    return _told(bench, answer, f"{execution.policy} is stopped")
 
 
 def _get_execution_status(bench: ClientBench, given: OfExecution) -> Result:
@@ -232,7 +232,7 @@ def _get_execution_status(bench: ClientBench, given: OfExecution) -> Result:
         "exit_code": {"running": None, "stopped": 0, "failed": 1}[execution.state],
         "output": execution.output,
     }
-    return _told(answer, f"{execution.policy}: {execution.state}")
+    return _told(bench, answer, f"{execution.policy}: {execution.state}")
 
 
 def _create_and_verify_scheduler(bench: ClientBench, given: CreateScheduler) -> Result:
@@ -258,13 +258,13 @@ def _system_monitor(bench: ClientBench, given: SystemMonitor) -> Result:
             "status": "started",
             "message": f"System monitoring began, with the session ID {bench.monitor.id}.",
         }
-        return _told(answer, "Watching")
+        return _told(bench, answer, "Watching")
     if given.command != "stop":
         raise UnknownName(f"Unknown command: {shown(given.command)}.", "Use 'start' or 'stop'.")
     session, bench.monitor = bench.monitor, None
     if session is None:
         raise NotPermitted("There is no active monitoring session.", "Start one first.")
-    return _told(_summed_up(session.stop()), "Seen")
+    return _told(bench, _summed_up(session.stop()), "Seen")
 
 
 def _summed_up(seen: monitor.Summary) -> dict[str, Any]:
@@ -314,7 +314,7 @@ def _workload(bench: ClientBench, given: Workload) -> Result:
             )
         case other:
             raise UnknownName(f"Unknown command: {shown(other)}.", "Use create, list, get_history or add_history.")
-    return _told(answer, str(answer.get("message", "Workload profiles")))
+    return _told(bench, answer, str(answer.get("message", "Workload profiles")))
 
 
 def _wanted(given: Workload, field: str) -> str:
@@ -324,5 +324,8 @@ def _wanted(given: Workload, field: str) -> str:
     return str(value)
 
 
-def _told(answer: dict[str, Any], summary: str) -> Result:
-    return Result(text=msgspec.json.encode(answer).decode(), summary=summary, facts=answer)
+def _told(bench: ClientBench, answer: dict[str, Any], summary: str) -> Result:
+    """As JSON, masked value by value, so that it stays JSON."""
+    masked = mapped(answer, bench.client.masked)
+    text = msgspec.json.encode(masked).decode()
+    return Result(text=text, summary=summary, details=text[:SHORT], facts=answer)

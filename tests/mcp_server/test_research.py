@@ -105,7 +105,7 @@ def test_unknown_fields_and_nulls_are_taken_as_absent(client: RawClient) -> None
         ("run_scheduler", {"name": "custom:fair"}, "not found"),
         ("run_scheduler", {"name": "../../etc/passwd"}, "not found"),
         ("run_scheduler", {"name": "fair", "args": ["--no-such-flag"]}, "has no flag --no-such-flag"),
-        ("run_scheduler", {"name": "fair", "args": ["x" * 2000]}, "too long"),
+        ("run_scheduler", {"name": "fair", "args": ["x" * 5000]}, "too long"),
         ("run_scheduler", {"name": "fair", "args": "--slice-us"}, "args"),
         ("run_scheduler", {}, "name"),
         ("get_execution_status", {"execution_id": "invalid_id"}, "not found"),
