@@ -88,6 +88,8 @@ class LabMachine:
         self._project: CarriedProject | None = None
         self._loaded: tuple[str, Loadable, dict[str, Setting]] | None = None
         self._workloads: list[str] = []
+        self._like: LabMachine | None = None
+        """Another guest that is like this one, while it is looked at in its place."""
         """What was last loaded and started, for a guest that must be like this one."""
         self._guest: Guest | None = None
         self._carried: dict[str, str] = {}
@@ -229,6 +231,9 @@ class LabMachine:
         """Through the helper; when it does not answer, magic SysRq over the guest's console, then read back."""
         began = time.monotonic()
         guest = self.guest
+        like, self._like = self._like, None
+        if like is not None:
+            threading.Thread(target=like.close, name="end dive", daemon=True).start()
         with contextlib.suppress(SchedtuiError):  # also what the helper failed with: the kernel is still to be asked
             reply = guest.client.call(protocol.DoPanic(), _PANIC_PATIENCE_S)
             assert reply.panic is not None
@@ -260,7 +265,7 @@ class LabMachine:
         if self._deep:
             return self._probe(name, pid, cgroup, seconds)
         task = self.run(["cat", f"/proc/{pid}/comm"], 5).output.strip() if pid else ""
-        like = LabMachine(kernel=self._kernel, cpus=self._cpus, sockets=self._sockets, deep=True)
+        like = self._like = LabMachine(kernel=self._kernel, cpus=self._cpus, sockets=self._sockets, deep=True)
         try:
             like.open(progress)
             for kind in self._workloads:
@@ -271,7 +276,12 @@ class LabMachine:
                 pid = like.process_called(task)
             progress(f"bcc: compiling, then looking for {seconds:g} s", 0)
             return like._probe(name, pid, cgroup, seconds)
+        except SchedtuiError as error:
+            if self._like is not like:
+                raise Interrupted("The deep dive was ended: panic was pressed.") from error
+            raise
         finally:
+            self._like = None
             like.close()
 
     def process_called(self, name: str) -> int:
@@ -302,6 +312,9 @@ class LabMachine:
     def close(self) -> None:
         """End the guest."""
         self._closed = True
+        like, self._like = self._like, None
+        if like:
+            like.close()
         guest, self._guest = self._guest, None
         if guest:
             guest.close()

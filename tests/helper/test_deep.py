@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from schedtui.backend.errors import BadMessage, UnknownName
+from schedtui.backend.errors import BadMessage, Interrupted, UnknownName
 from schedtui.backend.helper import protocol
 from schedtui.backend.helper.client import HelperClient
 from tests.helper.running import ALLOWED, RunningHelper
@@ -50,3 +51,22 @@ def test_what_a_user_may_not_ask_for_is_refused_and_harms_nothing(client: Helper
     with pytest.raises(BadMessage):
         client.call(protocol.RunProbe("runqlat", 0, "", 1e9), 30)
     assert client.call(protocol.GetStatus()).status
+
+
+def test_panic_ends_one_that_goes_on(client: HelperClient) -> None:
+    ended: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            client.call(protocol.RunProbe("runqlat", 0, "", 60.0), 300)
+        except Interrupted as error:
+            ended.append(error)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    while not ended and looking.is_alive():  # one that came before the dive began has nothing to end
+        client.call(protocol.DoPanic(), 30)
+        looking.join(0.5)
+    looking.join(60)
+    assert "panic was pressed" in str(ended)
+    client.call(protocol.Unlatch(), 30)

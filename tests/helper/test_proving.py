@@ -431,6 +431,15 @@ def test_without_permission_there_is_no_token(place: Path, script: str, told: st
         assert prover.tokens.kept() == ([], [])
 
 
+def test_where_nothing_was_installed_polkits_own_question_is_asked(place: Path) -> None:
+    ours_is_unknown = "case $2 in org.schedtui*) echo Action $2 is not registered >&2; exit 127;; esac; exit 0"
+    permissions = pkcheck_that(place, ours_is_unknown)
+    with helped(place, answering(), permissions=permissions) as (prover, _), person() as asker:
+        assert prove_new(prover, asker).token
+        first, second = (line.split()[1] for line in (place / "asked").read_text().splitlines())
+        assert (first, second) == ("org.schedtui.load-generated", "org.freedesktop.policykit.exec")
+
+
 def test_a_question_that_nobody_waits_for_is_taken_back(place: Path) -> None:
     permissions = pkcheck_that(place, "exec sleep 60")
     with helped(place, answering(), permissions=permissions) as (prover, _), person() as asker:

@@ -15,13 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
 from msgspec import Struct
 
-from schedtui.backend.errors import BadMessage, MissingTool, ProbeFailed, UnknownName
+from schedtui.backend.errors import BadMessage, Interrupted, MissingTool, ProbeFailed, UnknownName
 from schedtui.backend.histogram import trimmed
 from schedtui.backend.model import ProbeResult, ProbeRow
 from schedtui.backend.probes import deep
@@ -50,10 +51,13 @@ class _Answer(Struct):
     cost_ns: int = 0
 
 
-def run_probe(name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
+def run_probe(
+    name: str, pid: int, cgroup: str, seconds: float, unwanted: Callable[[], bool] = lambda: False
+) -> ProbeResult:
     """Look for ``seconds`` at everything, at one process (``pid``), or at a control group and those below it.
 
-    Raises UnknownName, BadMessage, MissingTool (which says what to install) and ProbeFailed.
+    Raises UnknownName, BadMessage, MissingTool (which says what to install) and ProbeFailed; Interrupted as soon as it
+    is ``unwanted``.
     """
     deep.entry(name)
     deep.checked_seconds(seconds)
@@ -68,7 +72,7 @@ def run_probe(name: str, pid: int, cgroup: str, seconds: float) -> ProbeResult:
         raise BadMessage("A deep dive goes on already; its cost would be part of what this one sees.", "Wait for it.")
     try:
         request = {"name": name, "pid": pid, "cgroup": cgroup, "seconds": seconds, "package": str(package)}
-        answer = _answer_of(msgspec.json.encode(request).decode(), seconds + deep.COMPILE_LIMIT_S)
+        answer = _answer_of(msgspec.json.encode(request).decode(), seconds + deep.COMPILE_LIMIT_S, unwanted)
     finally:
         _one.release()
     return ProbeResult(
@@ -100,7 +104,7 @@ def _check_whom(pid: int, cgroup: str) -> None:
             raise UnknownName(f"There is no control group {cgroup}.", "List them: systemd-cgls")
 
 
-def _answer_of(request: str, limit_s: float) -> _Answer:
+def _answer_of(request: str, limit_s: float, unwanted: Callable[[], bool]) -> _Answer:
     with tempfile.TemporaryFile() as output:
         try:
             child = subprocess.Popen(
@@ -114,11 +118,13 @@ def _answer_of(request: str, limit_s: float) -> _Answer:
             )
         except OSError as error:
             raise MissingTool(f"The deep dive cannot be started: {error}.") from error
-        in_time = _wait(child, limit_s, output)
+        in_time = _wait(child, limit_s, output, unwanted)
         output.seek(0)
         text = output.read(_MAX_OUTPUT).decode(errors="replace")
     before, _, last = text.rpartition(_SIGN)
     details = (before or text).strip()[-_DETAILS:]
+    if unwanted():
+        raise Interrupted("The deep dive was ended: panic was pressed, or nobody waits for it any more.")
     if not in_time:
         raise ProbeFailed(f"The deep dive did not end within {limit_s:.0f} s.", "Try when less runs here.", details)
     try:
@@ -135,11 +141,11 @@ def _answer_of(request: str, limit_s: float) -> _Answer:
     return answer
 
 
-def _wait(child: subprocess.Popen[bytes], limit_s: float, output: IO[bytes]) -> bool:
+def _wait(child: subprocess.Popen[bytes], limit_s: float, output: IO[bytes], unwanted: Callable[[], bool]) -> bool:
     """Whether it ended by itself in time, with no more output than is allowed; nothing of it is left in any case."""
     deadline = time.monotonic() + limit_s
     while child.poll() is None:
-        if time.monotonic() > deadline or os.fstat(output.fileno()).st_size > _MAX_OUTPUT:
+        if unwanted() or time.monotonic() > deadline or os.fstat(output.fileno()).st_size > _MAX_OUTPUT:
             break
         time.sleep(_POLL_S)
     ended = child.poll() is not None

@@ -116,11 +116,14 @@ class Handling:
     def _panic(self, _session: Session, asked: Asked[protocol.DoPanic]) -> Reply:
         return Reply(asked.id, panic=self.server.control.panic())
 
-    def _probe(self, _session: Session, asked: Asked[protocol.RunProbe]) -> Reply:
+    def _probe(self, session: Session, asked: Asked[protocol.RunProbe]) -> Reply:
         from schedtui.backend.helper.deep import run_probe  # seldom asked for: subprocess and all it draws in
 
+        def unwanted() -> bool:
+            return session.gone or self.server.control.panics != asked.panics
+
         it = asked.body
-        return Reply(asked.id, probe=run_probe(it.name, it.pid, it.cgroup, it.seconds))
+        return Reply(asked.id, probe=run_probe(it.name, it.pid, it.cgroup, it.seconds, unwanted))
 
     def _unlatch(self, _session: Session, asked: Asked[protocol.Unlatch]) -> Reply:
         self.server.control.unlatch()

@@ -19,6 +19,8 @@ from typing import NamedTuple
 from schedtui.backend.errors import Interrupted, NotPermitted
 
 ACTION = "org.schedtui.load-generated"
+ANY_ROOT_WORK = "org.freedesktop.policykit.exec"
+"""polkit's own action, of pkexec: asked for where ours is not registered, because nothing was installed."""
 PKCHECK = Path("/usr/bin/pkcheck")
 ANSWER_WITHIN_S = 180.0
 MOST_REMEMBERED = 512
@@ -75,13 +77,23 @@ class Permissions:
 
 def ask(pkcheck: Path, name: str, asker: Asker, gone: Callable[[], bool]) -> None:
     """Have the desktop ask the person. Raises NotPermitted unless they said yes, Interrupted when ``gone``."""
+    code, reason = _asked(pkcheck, ACTION, name, asker, gone)
+    if code not in (_YES, _NO, _NOBODY_TO_ASK, _DISMISSED) and "not registered" in reason:
+        code, reason = _asked(pkcheck, ANY_ROOT_WORK, name, asker, gone)
+    _judge(code, name, reason)
+
+
+def _asked(pkcheck: Path, action: str, name: str, asker: Asker, gone: Callable[[], bool]) -> tuple[int, str]:
+    """How pkcheck exited, and the last line that it said."""
     started = _started(asker)
     _check_program(pkcheck)
+    shown = _NAME.sub("", name)[:64]
     command = [
         str(pkcheck),
-        *("--action-id", ACTION),
+        *("--action-id", action),
         *("--process", f"{asker.pid},{started},{asker.uid}"),
-        *("--detail", "policy", _NAME.sub("", name)[:64]),
+        *("--detail", "policy", shown),
+        *("--detail", "program", f"the CPU scheduler {shown}"),
         "--allow-user-interaction",
     ]
     said, said_end = os.pipe()
@@ -101,7 +113,7 @@ def ask(pkcheck: Path, name: str, asker: Asker, gone: Callable[[], bool]) -> Non
             process.wait()
         os.set_blocking(words.fileno(), False)
         reason = (words.read(_SAID_BYTES) or b"").decode("utf-8", "replace").strip().rpartition("\n")[2]
-    _judge(process.returncode, name, reason)
+    return process.returncode, reason
 
 
 def _judge(code: int, name: str, reason: str) -> None:
