@@ -246,8 +246,8 @@ class _Shown:
             self._told[event.deployment.id] = event.deployment
 
 
-def _kind(name: str) -> Literal["host", "lab"]:
-    return "lab" if name == "lab" else "host"
+def _kind(name: str) -> Literal["host", "lab", "replay"]:
+    return "replay" if name.startswith("replay:") else "lab" if name == "lab" else "host"
 
 
 def _names(clients: list[Client]) -> str:

@@ -154,8 +154,8 @@ class ClientsScreen(Live, Screen[None]):
     def _choose(self, key: tuple[int, int]) -> None:
         if key != self._chosen:
             self._chosen, self._leaving = key, None
-            self.query_one(Timeline).show(None)
             self._draw()
+            self._stale = True  # what was longer than this goes a moment later
 
     def _answer(self, question: Question, choice: str) -> None:
         client = self._client

@@ -91,6 +91,7 @@ class Timeline(VerticalScroll, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._asking: Asking | None = None
         self._chosen: int | None = None
         """None: the last, whichever that is."""
         self._follows = True
@@ -100,6 +101,10 @@ class Timeline(VerticalScroll, can_focus=True):
         """Draw what changed, and go on to the end unless the user reads further up."""
         items = items_of(asking) if asking is not None else []
         pieces = list(self.query(Piece))
+        if asking is not self._asking:
+            self._asking, self._chosen, self._follows = asking, None, True
+            for piece in pieces:
+                piece.fold()
         for piece, item in zip(pieces, items, strict=False):
             piece.show(item)
         for piece in pieces[len(items) :]:
@@ -107,8 +112,6 @@ class Timeline(VerticalScroll, can_focus=True):
         fresh = [Piece(item) for item in items[len(pieces) :]]
         if fresh:
             self.mount(*fresh)
-        if not pieces:
-            self._chosen, self._follows = None, True
         self._keep_up()
 
     def on_resize(self) -> None:
@@ -190,6 +193,12 @@ class Piece(Static):
                 self.set_classes(item.look)
             self.item = item
             self.update(_drawn(item, opened=self._opened))
+
+    def fold(self) -> None:
+        """Another one stands here from now on."""
+        self._opened = False
+        self.remove_class("-chosen")
+        self.update(_drawn(self.item, opened=False))
 
     def toggle(self) -> None:
         """Open or close it."""
