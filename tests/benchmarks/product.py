@@ -22,7 +22,7 @@ from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.lab import LabMachine, default_cpus
 from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.provision import find_qemu
-from tests.benchmarks import agent, intents, library, loop, verifier
+from tests.benchmarks import agent, intents, library, loop, mcp, verifier
 from tests.terminal import Terminal
 
 COMMAND = Path(sys.executable).parent / "schedtui"
@@ -132,6 +132,7 @@ def main(runs: int) -> None:
     loop.main()
     verifier.main()
     agent.main()
+    mcp.main()
     lab_open_s()
     report("first painted live frame, host", repeat(runs, first_frame_s), "s", "≤ 0.5")
     report("lab open from its snapshot", repeat(runs, lab_open_s), "s", "≤ 1.0")
