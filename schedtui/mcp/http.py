@@ -241,9 +241,10 @@ class Gate:
         """End those that are gone, and those whose token was revoked; until it is cancelled or the gate is closed."""
         while not self._closed:
             await anyio.sleep(_LOOK_S)
-            known = self._known_names()
+            made = self._made()
             for visitor in list(self._visitors.values()):
-                why = "Its token was revoked." if visitor.name not in known else visitor.gone()
+                revoked = made.get(visitor.name) != visitor.token_made
+                why = "Its token was revoked." if revoked else visitor.gone()
                 if why:
                     visitor.end(why)
 
@@ -287,12 +288,12 @@ class Gate:
             self._tell(f"{error.message} {error.remedy}")
             return None
 
-    def _known_names(self) -> set[str]:
+    def _made(self) -> dict[str, float]:
         try:
-            return set(self._tokens.names())
+            return self._tokens.made()
         except BadFile as error:
             self._tell(f"{error.message} {error.remedy}")
-            return set()
+            return {}
 
     def _tell(self, words: str) -> None:
         if words != self._told:
@@ -329,6 +330,7 @@ class Gate:
                     raise Interrupted("The server is ending.")
                 known = self._known.setdefault(name, _Known())
                 found = _Visitor(self._place, name, known, self._limits, self._security)
+                found.token_made = self._made().get(name)
                 await self._tasks.start(found.run)
                 self._visitors[name] = found
             found.requests += 1  # from here on it is not idle
@@ -352,6 +354,8 @@ class _Visitor:
     ) -> None:
         self.name = name
         self._known = known
+        self.token_made: float | None = None
+        """Unix time; another one since then is another program's."""
         self.ending = ""
         """Why; empty until then."""
         self.over = anyio.Event()

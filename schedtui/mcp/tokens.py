@@ -55,6 +55,10 @@ class Tokens:
         """Of those that have one. Raises BadFile."""
         return sorted(self._read().tokens)
 
+    def made(self) -> dict[str, float]:
+        """When each that is valid was made (Unix time), by name. Raises BadFile."""
+        return {name: held.made_at for name, held in self._read().tokens.items()}
+
     def token(self, name: str) -> str:
         """That of ``name``, made when there is none. Raises UnknownName for what is no name, and BadFile."""
         if not _NAME.fullmatch(name):

@@ -42,11 +42,12 @@ def test_what_is_no_token_belongs_to_nobody(tokens: Tokens, wrong: str) -> None:
 
 
 def test_a_revoked_token_is_seen_to_be_revoked_by_whoever_holds_the_file_open(tokens: Tokens) -> None:
-    old = tokens.token("claude")
+    old, made = tokens.token("claude"), tokens.made()
     assert tokens.holder(old) == "claude"
     Tokens(tokens.path).revoke("claude")
     assert tokens.holder(old) is None
     assert tokens.token("claude") != old
+    assert tokens.made()["claude"] > made["claude"]
     with pytest.raises(UnknownName, match="No program of that name"):
         tokens.revoke("cursor")
 
