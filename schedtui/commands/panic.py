@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.machine import open_machine
 from schedtui.commands.hold import let_go_of_kept, state_of
 from schedtui.commands.options import json_option, lab_options, machine_option
@@ -68,7 +69,7 @@ def panic(
         if info.kind != "replay":
             _record(info.kind, after.name, done.before, console)
         if info.kind == "host" and not as_json and (after.latched or done.path != "nothing-to-do"):
-            after = _look_again(it, console, after)
+            after = _look_again(it, console)
         let_go_of_kept(it, info, "Panic was pressed.")
     if state_of(after) == "enabled":
         context.exit(NOT_DONE)
@@ -97,24 +98,31 @@ def _release(it: Machine, console: Console) -> None:
     console.result({"scheduler": now.name, "latched": now.latched}, "Schedulers may be loaded again.")
 
 
-def _look_again(it: Machine, console: Console, after: Scheduler) -> Scheduler:
-    """What comes back may go again between two looks, taken out by the helper: the kernel's count of it stays."""
+def _look_again(it: Machine, console: Console) -> Scheduler:
     limit = time.monotonic() + LOOK_AGAIN_S
-    now, counted, told = it.scheduler(), after.enable_seq, set[str]()
+    now, told = it.scheduler(), set[str]()
     while time.monotonic() < limit:
         if now.sched_ext == "enabled":
             if now.name not in told:
                 console.note(f"Something loaded {now.name} again ({now.owner}). It is taken out again.")
             told.add(now.name)
             it.panic()
-        elif now.enable_seq > counted and not told:
-            console.note("Something loaded a scheduler again. It was taken out again.")
-            told.add("")
-        counted = now.enable_seq
         time.sleep(_LOOK_EACH_S)
         now = it.scheduler()
+    if not told and (returned := _taken_out_by_helper()):
+        times = f", {returned} times" if returned > 1 else ""
+        console.note(f"Something loaded a scheduler again{times}. It was taken out again.")
     console.note(f"{now.name} runs {LOOK_AGAIN_S:.0f} s later.")
     return now
+
+
+def _taken_out_by_helper() -> int:
+    """It takes milliseconds for what comes back, most of it before the kernel has even begun to schedule by it."""
+    from schedtui.backend.emergency import look
+
+    with contextlib.suppress(SchedtuiError, OSError):
+        return look().returned
+    return 0
 
 
 def _record(machine: str, runs: str, before: str, console: Console) -> None:

@@ -135,6 +135,8 @@ class SchedulerControl:
         self._closed = False
         self.panics = 0
         """How often panic came. A load that was asked for before the last one is not done, released or not."""
+        self.returned = 0
+        """How often something was loaded again, and taken out again, until the panic was released."""
         self._unloads: queue.SimpleQueue[Running] = queue.SimpleQueue()
         self._panicked: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._restarters: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -354,6 +356,7 @@ class SchedulerControl:
             self.latch.release()
         except OSError as error:
             raise NotPermitted(f"Panic's latch cannot be released: {error}.", "Remove that file as root.") from error
+        self.returned = 0
         self._say("info", "Panic released: schedulers may be loaded again")
 
     def notice_exit(self) -> None:
@@ -513,6 +516,7 @@ class SchedulerControl:
             while time.monotonic() < limit and self._is_last(this):
                 if _state() in ("enabled", "enabling"):
                     returned += 1
+                    self.returned += 1
                     self._take_out_again(tell=returned <= _RETURNS_TOLD)
                 time.sleep(_LOOK_EACH_S)
             if self._is_last(this):

@@ -180,6 +180,7 @@ class Daemon:
             latched=latched is not None,
             why_latched=latched.why if latched else "",
             panicked=self._server.control.latch.last_s,
+            returned=self._server.control.returned,
             hot_key=self._hot_key.on,
             keyboards=self._hot_key.keyboards,
             rights=rights.held(),

@@ -307,6 +307,8 @@ class HelperStatus(Struct, frozen=True, kw_only=True):
     """What was done, in a few words; empty while loads are allowed."""
     panicked: float = 0.0
     """Unix time of the newest panic, released or not; 0: none is known."""
+    returned: int = 0
+    """How often something was loaded again, and taken out again, until the panic was released."""
     hot_key: bool = False
     """Whether the combination is listened for."""
     keyboards: int = 0
