@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -214,14 +214,14 @@ def test_a_runs_result_is_kept_with_the_workload_it_belongs_to(
     assert "not found" in connect("other").refusal("workload", command="get_history", workload_id=workload)
 
 
-def _proven(name: str, settings: dict[str, Setting]) -> None:
+def _proven(name: str, settings: Mapping[str, Setting]) -> None:
     """It passed on the computer's kernel before."""
     reports.save(
         Report(
             name=name,
             verdict="pass",
             digest=digest_of(compiled(load_library().policies[name])),
-            settings=settings,
+            settings=dict(settings),
             kernel=KERNEL,
             stages=(Stage(name="kernel", verdict="pass", seconds=1.0),),
             quick=False,
