@@ -20,7 +20,7 @@ from mcp.client.stdio import stdio_client
 from schedtui.agent.toolset import tools
 
 COMMAND = Path(sys.executable).parent / "schedtui"
-_STARTS, _CALLS, _FIRST_CALLS = 10, 300, 20
+_STARTS, _CALLS, _FIRST_CALLS = 10, 200, 10
 
 
 def _server(place: str) -> StdioServerParameters:
