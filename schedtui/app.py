@@ -89,6 +89,7 @@ class SchedtuiApp(App[None]):
         theme: str | None = None,
         kernel: Path | None = None,
         cpus: int | None = None,
+        compiler: bool = False,
         when_settled: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(driver_class=TerminalDriver)
@@ -104,7 +105,7 @@ class SchedtuiApp(App[None]):
         self._panics_begun = self._panics_ended = 0
         self._cut_short = ""
         """What the last panic found at work; empty when nothing was."""
-        self._kernel, self._cpus = kernel, cpus
+        self._kernel, self._cpus, self._compiler = kernel, cpus, compiler
         self._frames_seen, self._when_settled = 0, when_settled
         self._closers: list[threading.Thread] = []
         self._follower: Follower | None = None
@@ -243,7 +244,7 @@ class SchedtuiApp(App[None]):
         """Open another machine; the one before stays until it is ready."""
         self._abandon_opening()
         try:
-            feed = Feed.named(message.spec, kernel=self._kernel, cpus=self._cpus)
+            feed = Feed.named(message.spec, kernel=self._kernel, cpus=self._cpus, compiler=self._compiler)
         except SchedtuiError as error:
             self._show_error(error)
             return

@@ -37,7 +37,9 @@ def run_app(
     try:
         from schedtui.app import SchedtuiApp
 
-        app = SchedtuiApp(feed, theme=theme, kernel=kernel, cpus=cpus, when_settled=spare_the_collector)
+        app = SchedtuiApp(
+            feed, theme=theme, kernel=kernel, cpus=cpus, compiler=compiler, when_settled=spare_the_collector
+        )
     except BaseException:
         feed.close()
         raise
