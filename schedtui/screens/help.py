@@ -20,7 +20,7 @@ KEYS = (
     ("d", "Describe: say in plain words what you do; one is chosen, proven, tried and measured."),
     ("l", "Library: every policy; search (/), set (t) and verify (v) one, read its source (s)."),
     ("h", "History: what was tried here, what it measured; read its story (o), apply it again."),
-    ("A", "Agents: other programs at work over MCP: what they do; t takes the machine back."),
+    ("A", "Agents: other programs at work over MCP, and what they do."),
     ("u", "Undo: give the machine back to the kernel's own scheduler."),
     ("m", "Machine: this computer, the lab; m, enter: the other one."),
     ("w", "Workload: start loads in the lab, and stop them."),

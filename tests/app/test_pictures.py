@@ -22,6 +22,7 @@ from schedtui.backend.library.catalogue import Library
 from schedtui.backend.model import Report
 from schedtui.messages import Dived
 from schedtui.screens.checks import ChecksScreen
+from schedtui.screens.clients import ClientsScreen
 from schedtui.screens.describe import DescribeScreen
 from schedtui.screens.history import HistoryScreen
 from schedtui.screens.model import ModelScreen
@@ -30,7 +31,7 @@ from schedtui.screens.settings import SettingsScreen
 from schedtui.screens.trial import TrialScreen
 from schedtui.screens.verify import VerifyScreen
 from schedtui.widgets.glyphs import choose_glyphs
-from tests.app import past, tale, trials
+from tests.app import agents, past, tale, trials
 from tests.app.conftest import screen_text, until
 from tests.app.shelf import FAILED, NAMED, PASSED, WARNED, shelf
 from tests.app.test_presets import QUIET
@@ -261,6 +262,32 @@ def test_a_request(looks_as_before: Take, name: str, size: tuple[int, int]) -> N
         return DescribeScreen(library, app.info, asking=asking, recent=app.control.recent)
 
     assert looks_as_before(app, size=size, words=words, over=over)
+
+
+CONNECTED = {
+    "at-work": (lambda: agents.connected(tale.proving()), "kernel: under stress"),
+    "asks": (lambda: agents.connected(tale.proven()), "enter Try it"),
+    "decision": (lambda: agents.connected(tale.kept_or_not(), others=False), "then by itself"),
+    "taken": (lambda: agents.taken(agents.connected(tale.kept())), "g Give it back"),
+}
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", CONNECTED)
+def test_the_programs_that_are_connected(looks_as_before: Take, name: str, size: tuple[int, int]) -> None:
+    made, words = CONNECTED[name]
+    app = Pictured("busy-4-eevdf", live=True)
+    assert looks_as_before(app, size=size, words=words, over=lambda _: ClientsScreen(made(), app.info, app.frame))
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_dashboard_while_a_program_is_at_work(looks_as_before: Take, size: tuple[int, int]) -> None:
+    class Watched(Pictured):
+        async def played(self, pilot: Pilot[None]) -> None:
+            await super().played(pilot)
+            self.dashboard.show_clients(agents.connected(tale.proving()))
+
+    assert looks_as_before(Watched("busy-4-eevdf", live=True), size=size, words="A to look")
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
