@@ -102,7 +102,7 @@ def findings(own: Iterable[Result], policy: Iterable[Result]) -> list[Finding]:
     return found
 
 
-def doubtful(found: Iterable[Finding], policy: Iterable[Result]) -> set[str]:
+def doubtful(found: Iterable[Finding], policy: Iterable[Result] = ()) -> set[str]:
     """The tests of which a second measurement should tell chance from fault: something was found that a busy computer
     can bring about by itself, or wake-ups were slow that such a computer can hide by making the kernel's own as slow.
     """
