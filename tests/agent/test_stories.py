@@ -97,6 +97,8 @@ def note(heard: Heard) -> list[Call]:
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_new_policy_is_mended_until_it_passes_then_tried_and_kept_in_the_library(lab: LabMachine) -> None:
     mind = Scripted(
         observe=[scripted.workload("batch", "work_per_s", work="hogs")],

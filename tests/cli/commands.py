@@ -28,7 +28,7 @@ class Ended(Struct, frozen=True):
         return spoken
 
 
-def schedtui(*arguments: str, timeout: float = 60, **variables: str) -> Ended:
+def schedtui(*arguments: str, timeout: float = 180, **variables: str) -> Ended:
     """Run it to its end. Whatever happens, it must not show a traceback."""
     environment = {**os.environ, "LANG": "C.UTF-8", **variables}
     done = subprocess.run(

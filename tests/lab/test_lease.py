@@ -141,15 +141,15 @@ def test_a_watcher_that_is_stopped_for_a_while_finds_its_scheduler_gone() -> Non
 def test_when_the_client_is_killed_only_what_was_kept_stays(lab: LabMachine, how: str, runs: str) -> None:
     put(lab, "/tmp/fair.bpf.o", compile_bpf(FAIR))
     put(lab, "/tmp/killed.py", KILLED.encode())
-    done = lab.run(["python3", "/tmp/killed.py", "/tmp/fair.bpf.o", how], 60)
+    done = lab.run(["python3", "/tmp/killed.py", "/tmp/fair.bpf.o", how], 200)
     told = json.loads(done.output.splitlines()[-1])
     assert told == {"runs": runs, "killed": signal.SIGKILL}, done.output
 
 
 def put(machine: LabMachine, path: str, content: bytes) -> None:
     """Write a file in the guest."""
-    machine.run(["python3", "-c", f"import pathlib; pathlib.Path({path!r}).write_bytes(b'')"], 20)
+    machine.run(["python3", "-c", f"import pathlib; pathlib.Path({path!r}).write_bytes(b'')"], 100)
     for start in range(0, len(content), 30_000):
         piece = content[start : start + 30_000].hex()
         append = f"open({path!r}, 'ab').write(bytes.fromhex({piece!r}))"
-        machine.run(["python3", "-c", append], 20)
+        machine.run(["python3", "-c", append], 100)
