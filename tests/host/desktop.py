@@ -164,11 +164,16 @@ class Job:
         return payload[told["out"] :].decode(errors="replace")
 
     @property
-    def text(self) -> str:
-        """Output and errors so far, without a terminal's escape sequences: no screen, but enough to look for words."""
-        return plain_text(self._link.call("look", pid=self.pid)[1])
+    def printed(self) -> bytes:
+        """Output and errors so far, as they came."""
+        return self._link.call("look", pid=self.pid)[1]
 
-    def shows(self, words: str, limit_s: float = 30) -> bool:
+    @property
+    def text(self) -> str:
+        """The same without a terminal's escape sequences: no screen, but enough to look for words."""
+        return plain_text(self.printed)
+
+    def shows(self, words: str, limit_s: float = 120) -> bool:
         """Wait until these words have been printed."""
         return until(lambda: words in self.text or not self.running, limit_s) and words in self.text
 
@@ -180,7 +185,7 @@ class Job:
         """To the process, or to it and all that it started in its session."""
         self._link.call("signal", pid=self.pid, signal=int(number), group=group)
 
-    def wait(self, limit_s: float = 60) -> Done:
+    def wait(self, limit_s: float = 180) -> Done:
         """Until it ends."""
         ended: list[Done] = []
 
@@ -318,7 +323,7 @@ class DesktopGuest:
 
     # The helper
 
-    def start_helper(self, *flags: str, limit_s: float = 30) -> Job:
+    def start_helper(self, *flags: str, limit_s: float = 120) -> Job:
         """Start the daemon as root, and wait for its socket."""
         self._helper = self.start([*HELPER, *flags], uid=ROOT)
         job = self._helper
