@@ -5,6 +5,7 @@ The server itself is schedtui.mcp; here are its options.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from schedtui.mcp.configuration import ClientKind
     from schedtui.mcp.place import Place
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CLIENTS = ("claude", "cursor", "vscode", "codex")
 
 
@@ -87,6 +89,8 @@ def mcp(
     cpus: int | None,
 ) -> None:
     """Serve schedtui's tools to another program (an MCP client) on stdin and stdout, or with --http over HTTP."""
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter("A name is of letters, digits, “.”, “_” and “-”, 32 at most.", param_hint="--as")
     if token is not None or revoke is not None:
         _keep_tokens(token, revoke)
         return

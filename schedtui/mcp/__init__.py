@@ -23,8 +23,7 @@ Who is who, and what each part gives to the others (a module's own text says wha
 ``stages.check(bench, tool)``/``follow(…)``: the order in which the tools of the four roles are called.
 ``requests.tools()``: ``new_request``, ``status``, ``take_back``.
 ``server.build(choose) -> mcp.server.lowlevel.Server``: ``choose(context) -> Client`` for each request, so that stdio
-    has one and HTTP one for each token; it takes ``resources.register(server, choose)`` and
-    ``prompts.register(server, choose)`` once they exist.
+    has one and HTTP one for each token; ``resources.register`` and ``prompts.register`` add theirs.
 ``stdio.serve(place, name) -> int``: on stdin and stdout until they end.
 
 No tool needs root. What a client says of itself is shown and believed nowhere.

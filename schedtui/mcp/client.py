@@ -8,8 +8,6 @@ scheduler when it was.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import queue
 import tempfile
 import threading
@@ -34,7 +32,7 @@ from schedtui.agent.trust import Trust
 from schedtui.agent.trying import take_away
 from schedtui.backend.errors import NotPermitted, SchedtuiError
 from schedtui.faults import unexpected
-from schedtui.mcp import requests, stages
+from schedtui.mcp import requests, research, stages
 from schedtui.mcp.allowance import Allowance
 from schedtui.mcp.bench import ClientBench
 from schedtui.mcp.person import ClientPerson, is_open
@@ -72,10 +70,7 @@ class Job(Struct, kw_only=True, eq=False):
 
 def registry() -> list[Tool[ClientBench, Any]]:
     """Every tool that a connected program has."""
-    found = [*cast(list[Tool[ClientBench, Any]], toolset.tools()), *requests.tools()]
-    if importlib.util.find_spec("schedtui.mcp.research"):
-        found += importlib.import_module("schedtui.mcp.research").tools()
-    return found
+    return [*cast(list[Tool[ClientBench, Any]], toolset.tools()), *requests.tools(), *research.tools()]
 
 
 class Client:
@@ -326,8 +321,8 @@ class Client:
 
     def _end_research(self, why: str, *, by: str = "") -> None:
         """What its research tools began."""
-        if self.bench is not None and importlib.util.find_spec("schedtui.mcp.research"):
-            importlib.import_module("schedtui.mcp.research").close(self.bench, why, by=by)
+        if self.bench is not None:
+            research.close(self.bench, why, by=by)
 
     def _opening(self, stage: str, _seconds: float) -> None:
         self._heard(Progressed(at_s=self._seconds(), text=stage))

@@ -7,8 +7,6 @@ says so; nothing is ever answered with a traceback.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
 from schedtui import __version__
+from schedtui.mcp import prompts, resources
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -66,9 +65,8 @@ def build(choose: Choose) -> Server[Any]:
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
-    for name in ("resources", "prompts"):
-        if importlib.util.find_spec(f"schedtui.mcp.{name}"):
-            importlib.import_module(f"schedtui.mcp.{name}").register(server, choose)
+    resources.register(server, choose)
+    prompts.register(server, choose)
     return server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +25,9 @@ KEEP = Question(id="keep-1", kind="keep", title="Keep?", text="", choices=(("kee
 class Setting:
     """One request's asking, with what was told of it."""
 
-    def __init__(self, consent: Consent, kind: MachineKind = "host") -> None:
+    def __init__(
+        self, consent: Consent, kind: MachineKind = "host", attended: Callable[[], bool] = lambda: False
+    ) -> None:
         self.events: list[AnyEvent] = []
         self.stop = threading.Event()
         self.replies: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -38,6 +41,7 @@ class Setting:
             stop=self.stop,
             replies=self.replies,
             record=lambda _act, **_details: None,
+            attended=attended,
         )
 
     def answered(self) -> Answered:
@@ -115,3 +119,16 @@ def test_what_a_mind_has_earned_is_not_asked_for() -> None:
     assert setting.events == []
     setting.replies.put(("try-1", "yes"))
     assert setting.asking.consent(TrustLevel.GENERATED, TRY) is True
+
+
+def test_a_person_who_comes_is_asked_and_when_they_leave_the_setting_answers() -> None:
+    there = threading.Event()
+    there.set()
+    setting = Setting("no", attended=there.is_set)
+    setting.replies.put(("try-1", "yes"))
+    assert setting.asking.consent(TrustLevel.LIBRARY, TRY) is True
+    threading.Timer(0.1, there.clear).start()
+    with pytest.raises(Declined) as declined:
+        setting.asking.consent(TrustLevel.LIBRARY, TRY)
+    assert declined.value.state == "proposed"
+    assert (setting.answered().choice, setting.answered().by) == ("no", "setting")
