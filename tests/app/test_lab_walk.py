@@ -231,3 +231,19 @@ async def test_turning_away_while_the_lab_opens_leaves_nothing_of_it(
         await until(pilot, lambda: not guests(), 20)
         assert app.info.kind == "host"
         assert not app.feed.closed
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+async def test_a_deep_dive_comes_to_its_end_and_f12_ends_the_next_one_at_once() -> None:
+    async with in_the_lab() as (app, pilot):
+        await pilot.press("b", "a", "1")
+        await until(pilot, lambda: "bcc, every switch for" in screen_text(app), 600)
+        assert "p99" in screen_text(app)
+        assert len(guests()) == 1, "the guest that was looked at in its place is gone"
+        await pilot.press("3")
+        await until(pilot, lambda: "looking for" in screen_text(app), 300)
+        await pilot.press("f12")
+        await until(pilot, lambda: "The deep dive was ended: panic was pressed" in screen_text(app), LAB_PATIENCE_S)
+        await until(pilot, lambda: app.feed.machine.scheduler().latched, LAB_PATIENCE_S)
+        await until(pilot, lambda: len(guests()) == 1, LAB_PATIENCE_S)
