@@ -60,29 +60,64 @@ def only_snapshot(cache: Path) -> Path:
     return found
 
 
-def test_the_first_opening_shows_its_stages_and_a_damaged_snapshot_is_built_again(own_cache: Path) -> None:
+def is_damaged(cache: Path) -> bool:
+    """Whether the snapshot would be built again."""
+    return snapshot.Snapshots(cache / "lab")._usable(only_snapshot(cache).parent) is None
+
+
+def kill_9_at(moment: str) -> None:
+    """Kill a program that opens the lab when it says so; its guest goes with it."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", OPEN_AND_WAIT, str(kernel_image(DEFAULT))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert program.stdout
+    for line in program.stdout:
+        if line.startswith(moment):
+            break
+    assert until(lambda: bool(guests_of(program.pid)))
+    guests = guests_of(program.pid)
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    assert until(lambda: not any(runs(each.pid) for each in guests))
+
+
+def test_a_guest_whose_build_was_killed_is_built_with_its_stages_shown_and_a_damaged_one_again(
+    own_cache: Path,
+) -> None:
+    kill_9_at("boot:")
     stages: list[str] = []
     machine = LabMachine(cpus=2)
     machine.open(lambda text, _seconds: stages.append(text.split(":")[0]))
     machine.close()
     assert [*dict.fromkeys(stages)] == ["kernel", "guest image", "boot", "snapshot"]
+    assert not list((own_cache / "lab").glob(".building-*"))
 
-    for damage in ("cut", "overwritten", "kept-time"):
-        snapshot = only_snapshot(own_cache)
-        times = snapshot.stat()
-        with snapshot.open("r+b") as file:
-            if damage == "cut":
-                file.truncate(times.st_size // 2)
-            else:
-                file.seek(0)
-                file.write(os.urandom(1 << 20))
-        if damage == "kept-time":
-            os.utime(snapshot, ns=(times.st_atime_ns, times.st_mtime_ns))
-        again = LabMachine(cpus=2)
-        again.open(quiet)
-        first = next(again.frames(0.2))
-        again.close()
-        assert "built again" in first.events[0].text, damage
+    kept = only_snapshot(own_cache)
+    times = kept.stat()
+    with kept.open("r+b") as file:
+        beginning = file.read(1 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"longer")
+        file.flush()
+        os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert is_damaged(own_cache), "by its size"
+        file.truncate(times.st_size)
+        file.flush()
+        os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert not is_damaged(own_cache)
+        file.seek(0)
+        file.write(os.urandom(len(beginning)))
+    assert is_damaged(own_cache), "by its time"
+    os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not is_damaged(own_cache), "as far as can be seen"
+    again = LabMachine(cpus=2)
+    again.open(quiet)
+    first = next(again.frames(0.2))
+    again.close()
+    assert "built again" in first.events[0].text
 
     stages.clear()
     whole = LabMachine(cpus=2)
@@ -105,26 +140,11 @@ def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_ca
     assert not list((own_cache / "lab").glob("*/snapshot")) and not list((own_cache / "lab").glob(".building-*"))
 
 
-@pytest.mark.parametrize("moment", ["boot:", "OPEN"])
-def test_kill_9_of_the_program_takes_its_guest_with_it(own_cache: Path, moment: str) -> None:
-    kernel = kernel_image(DEFAULT)
-    program = subprocess.Popen(
-        [sys.executable, "-c", OPEN_AND_WAIT, str(kernel)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert program.stdout
-    for line in program.stdout:
-        if line.startswith(moment):
-            break
-    assert until(lambda: bool(guests_of(program.pid)))
-    guests = guests_of(program.pid)
-    program.send_signal(signal.SIGKILL)
-    program.wait()
-    assert until(lambda: not any(runs(each.pid) for each in guests))
-
-    machine = LabMachine(kernel=kernel, cpus=2)
+def test_kill_9_of_the_program_takes_its_guest_with_it_and_the_next_one_opens() -> None:
+    kill_9_at("OPEN")
+    machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
     machine.open(quiet)
     machine.close()
-    assert not list((own_cache / "lab").glob(".building-*"))
 
 
 def test_whoever_looks_again_later_sees_nothing_old(lab: LabMachine) -> None:
@@ -178,6 +198,8 @@ def test_a_file_that_is_no_kernel_is_refused(tmp_path: Path) -> None:
         LabMachine(kernel=image).open(quiet)
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_kernel_without_virtio_built_in_is_spoken_to_over_a_serial_line(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
