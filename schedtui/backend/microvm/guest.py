@@ -13,8 +13,8 @@ from schedtui.backend.microvm.qemu import GuestConfig, Qemu
 _READY = "SCHEDTUI AGENT READY ON "
 _FAILED = "SCHEDTUI AGENT FAILED: "
 _CLOCK_WRONG = "SCHEDTUI CLOCK WRONG: "
-_TIMER_LATE = "IO-APIC + timer doesn't work"
-"""The kernel's last words when the emulator came too seldom to run while it looked for its timer."""
+_TIMER_LATE = "8254 timer not connected to IO-APIC"
+"""What the kernel says, and often ends with, when the emulator came too seldom to run while it looked for its timer."""
 
 
 class ClockWrong(LabFailed):
