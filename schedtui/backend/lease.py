@@ -15,8 +15,8 @@ from collections.abc import Callable
 from schedtui.backend.errors import SchedtuiError
 
 LEASE_S = 3.0
-"""The helper's patience. With one second, a guest on a computer with ten times too much to do lost a trial that was well;
-who starves is noticed within a second by the helper's heartbeat."""
+"""The helper's patience. With one second, a guest on a computer with far too much to do lost a trial that was well; who
+starves is noticed within a second by the helper's heartbeat."""
 RENEW_S = 0.1
 
 
