@@ -18,7 +18,7 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.microvm.image import PYTHON
 from schedtui.paths import shipped
 from tests.conftest import until
-from tests.host.desktop import DesktopGuest, Job
+from tests.host.desktop import HELPER_SOCKET, DesktopGuest, Job
 from tests.host.inside import LIBRARY
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -99,6 +99,8 @@ def test_what_is_loaded_again_after_a_panic_is_taken_out_again_and_told(desktop:
 
 def kill_at(desktop: DesktopGuest, moment_s: float, victim: str) -> None:
     """Kill one of those that take part in a trial, so long after its start."""
+    if HELPER_SOCKET.encode() not in desktop.read("/proc/net/unix"):  # no test before this one has started it
+        desktop.start_helper("--allow", "1000", limit_s=120)
     trying = desktop.start(["try", "fair", "--yes"], loaded=True)
     time.sleep(moment_s)
     match victim:

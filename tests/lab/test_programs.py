@@ -121,19 +121,20 @@ def test_it_dies_with_the_helper(machine: LabMachine) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", [each for each in NAMES if (FOLDER / each).is_file()] or [BPFLAND])
-def test_each_runs_in_each_of_its_modes(machine: LabMachine, name: str) -> None:
+def test_each_runs_in_each_of_its_modes(lab: LabMachine, name: str) -> None:
+    """Each in a guest of its own: all of them are too much for the memory of one."""
     built(name)
     library = load_library()
     policy = library.policies[name]
     for goal in [each.goal for each in policy.modes] or [""]:
         chosen, lacking = in_mode(policy, goal)
         assert not lacking
-        now = machine.load(name, program_of(chosen, {}), {})
+        now = lab.load(name, program_of(chosen, {}), {})
         assert (now.policy, now.sched_ext) == (name, "enabled"), goal
-        machine.start_workload("hogs")
-        assert until(lambda: machine.sample().work.get("hogs", 1) > 0)
-        machine.stop_workloads()
-        assert machine.output()
-        assert machine.panic().scheduler.sched_ext == "disabled"
-        machine.unlatch()
-        assert not processes(machine, name)
+        lab.start_workload("hogs")
+        assert until(lambda: lab.sample().work.get("hogs", 1) > 0)
+        lab.stop_workloads()
+        assert lab.output()
+        assert lab.panic().scheduler.sched_ext == "disabled"
+        lab.unlatch()
+        assert not processes(lab, name)
