@@ -146,7 +146,6 @@ async def learn(client: Client, policy: str, ended: str) -> None:
     await told(client, "finish", text=f"What came of it: {ended}")
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("connect", [pytest.param(over_stdio, id="stdio"), pytest.param(over_http, id="http")])
 async def test_the_papers_kernel_build_story_tool_by_tool(connect: Connect, tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
