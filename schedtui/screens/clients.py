@@ -384,9 +384,7 @@ def _known(client: Client, server: Server | None, now: float) -> Content:
         lines.append(_pair("Last tried", f"{what}: {deployment.state}"))
     if seen.shares:
         lines += [Content(""), Content.styled("What it may spend", f"bold {MUTED}")]
-        lines += [
-            _pair(each.what, f"{each.spent:.0f} of {count(each.limit)} {_A[each.per]}") for each in seen.shares
-        ]
+        lines += [_pair(each.what, f"{each.spent:.0f} of {count(each.limit)} {_A[each.per]}") for each in seen.shares]
     machine = _machine_parts(server)
     if machine:
         kernel = f", Linux {server.kernel}" if server and server.kernel else ""

@@ -1,4 +1,4 @@
-"""What runs unmeasured for a program that measures it itself: watched, never kept by itself, and gone when it should be."""
+"""What runs unmeasured for a program that measures it itself: watched, not kept by itself, gone when it should be."""
 
 from __future__ import annotations
 
