@@ -76,7 +76,9 @@ def registry() -> list[Tool[ClientBench, Any]]:
 class Client:
     """See the module. ``name`` is who it is, as whoever started the server said, or its token; never what it says."""
 
-    def __init__(self, place: Place, name: str, label: str = "", *, allowance: Allowance | None = None) -> None:
+    def __init__(
+        self, place: Place, name: str, label: str = "", *, allowance: Allowance | None = None, taken: bool = False
+    ) -> None:
         self.place = place
         self.name = name
         self.identity = f"mcp:{name}"
@@ -89,7 +91,7 @@ class Client:
         """Unix time."""
         self.attended: Callable[[], bool] = lambda: False
         """Whether a person is there to be asked."""
-        self.taken = False
+        self.taken = taken
         """A person took the machine back from it, and has not given it back."""
         self.question: Question | None = None
         self.doing = ""

@@ -442,8 +442,7 @@ class _Visitor:
             if self.ending:
                 raise Interrupted("This connection has ended.")
             if self._client is None:
-                self._client = Client(self._place, self.name, allowance=self._known.allowance)
-                self._client.taken = self._known.taken
+                self._client = Client(self._place, self.name, allowance=self._known.allowance, taken=self._known.taken)
             return self._client
 
     def _close(self) -> None:

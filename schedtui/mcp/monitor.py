@@ -22,6 +22,7 @@ from schedtui.backend.model import MachineKind
 INTERVAL_S = 1.0
 _READ_LIMIT_S = 10.0
 _JOIN_S = 15.0
+_FIRST_FRAME_S, _TICK_S = 3.0, 0.05
 _FILES = ("/proc/meminfo", "/proc/schedstat")
 
 
@@ -78,8 +79,12 @@ class Session:
         self._thread.start()
 
     def stop(self) -> Summary:
-        """End it; what was seen. A last look is taken first."""
+        """End it; what was seen. A last look is taken first, which waits a moment for a frame when none came yet."""
         self.end()
+        deadline = time.monotonic() + _FIRST_FRAME_S
+        while not self._cpu and time.monotonic() < deadline:
+            self._look_at_frames()
+            time.sleep(_TICK_S)
         self._look()
         return self._summary()
 
@@ -93,12 +98,15 @@ class Session:
             self._look()
             self._over.wait(self._interval_s)
 
-    def _look(self) -> None:
+    def _look_at_frames(self) -> None:
         for frame in self._watch.last(60):
             if frame.sequence > self._sequence and frame.cpus:
                 self._sequence = frame.sequence
                 used = sum(each.used_percent for each in frame.cpus) / len(frame.cpus)
                 self._cpu.append((used, frame.interval_s))
+
+    def _look(self) -> None:
+        self._look_at_frames()
         self._last = seen = self._counters()
         self._first = self._first or seen
         self._samples += 1

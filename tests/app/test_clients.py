@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
 from schedtui import app as program
 from schedtui.agent.events import Answered, Asked, Called, Deployed, Returned
@@ -21,6 +22,7 @@ from schedtui.mcp.announce import Announcer
 from schedtui.screens import clients as screen
 from schedtui.screens.clients import ClientsScreen
 from schedtui.widgets.header import whom
+from schedtui.widgets.timeline import Timeline
 from tests.app import tale
 from tests.app.agents import CLAUDE, CURSOR, connected
 from tests.app.conftest import screen_text, until
@@ -175,7 +177,11 @@ async def test_of_several_programs_the_chosen_one_is_shown(server: Announcer) ->
     server.happened(2, replace(LOOKS, title="Reads the history"))
     async with watching() as (app, pilot):
         await until(pilot, lambda: len(app.clients.all) == 2 and bool(app.clients.all[1].doing))
-        await pilot.press("A", "shift+tab", "down")
+        await pilot.press("A")
+        await until(pilot, lambda: isinstance(app.focused, Timeline))
+        await pilot.press("shift+tab")
+        await until(pilot, lambda: isinstance(app.focused, OptionList))
+        await pilot.press("down")
         await until(pilot, lambda: "Cursor: is connected over MCP" in words(app))
         await pilot.press("home")
         await until(pilot, lambda: "Claude Code 2.1: is connected over MCP" in words(app))

@@ -23,6 +23,7 @@ from tests.deploy.computer import Computer
 from tests.mcp_server.test_clients import BETTER, called, proven
 from tests.mcp_server.test_clients import _own_folders_and_hurry as _own_folders_and_hurry
 from tests.mcp_server.test_live import Watcher
+from tests.recording.test_recording import a_frame
 
 pytestmark = pytest.mark.slow
 
@@ -203,5 +204,8 @@ def test_f12_on_the_computer_is_noticed_and_told_though_no_call_is_under_way(ser
 def test_the_machine_is_shown_in_a_few_numbers(serve: Callable[..., At]) -> None:
     at = serve(Computer(kind="lab"))
     called(at.client, "status")
+    desk = at.client.place.ready
+    assert desk is not None
+    desk.watch.add(a_frame(1))
     seen = at.watcher.read(Watched)
-    assert (seen.machine.scheduler, seen.kernel) == ("EEVDF", at.client.place.ready.info.kernel)  # type: ignore[union-attr]
+    assert (seen.machine.scheduler, seen.kernel) == ("EEVDF", desk.info.kernel)
