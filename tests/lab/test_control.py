@@ -121,6 +121,7 @@ def test_a_load_asked_for_before_a_panic_is_not_done_after_the_release(lab: LabM
     lab.guest.qemu.agent.sendall(b"".join(encode(Request(-number, body)) for number, body in enumerate(bodies, 1)))
 
     lab.stop_workloads()  # its turn comes after both loads
+    lab.unlatch()  # and that of this one after the panic and its release
 
     assert not lab.scheduler().latched
     assert lab.scheduler().sched_ext == "disabled"
