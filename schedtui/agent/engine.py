@@ -33,6 +33,7 @@ from schedtui.agent.events import (
     RoleBegan,
     Warned,
 )
+from schedtui.agent.loads import loads_for
 from schedtui.agent.loop import Loop
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName, Stopped, Usage
@@ -56,20 +57,6 @@ if TYPE_CHECKING:
 LOOK_S = 1.5
 _SETTLE_S = 0.5
 _LONGEST_STEERING = 300
-_LOADS = {
-    "gaming": ("hogs", "frames"),
-    "streaming": ("hogs", "frames"),
-    "audio": ("hogs", "frames"),
-    "desktop": ("hogs", "frames"),
-    "compile": ("forks",),
-    "batch": ("hogs",),
-    "server": ("hogs", "frames"),
-    "data-ml": ("hogs",),
-    "memory-io": ("hogs", "forks"),
-    "battery": ("frames",),
-}
-"""What runs in an idle lab in place of a person's programs."""
-_ANY_LOADS = ("hogs", "frames")
 
 
 class Story(Struct, frozen=True, kw_only=True):
@@ -271,7 +258,7 @@ class Engine:
         if running:
             self._loads = tuple(dict.fromkeys(running))
             return False
-        wanted = self._bench.request.loads or _loads_for(self._bench.request.words)
+        wanted = self._bench.request.loads or loads_for(self._bench.request.words)
         for kind in wanted:
             self._machine.start_workload(kind)
         self._loads = wanted
@@ -585,13 +572,3 @@ def _go_on(over: OverBudget) -> Question:
         text=over.message,
         choices=(("continue", "Go on, with as much again"), ("stop", "Stop here")),
     )
-
-
-def _loads_for(words: str) -> tuple[str, ...]:
-    """Loads that are like what the words name."""
-    try:
-        from schedtui.backend.library.intents import classify
-
-        return _LOADS.get(classify(words).class_id, _ANY_LOADS)
-    except SchedtuiError:
-        return _ANY_LOADS

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from schedtui.agent.bench import Request
+from schedtui.agent.loads import loads_for
 from schedtui.agent.tools import Arguments, Result, Tool, shown
 from schedtui.backend.deploy import CANARY_S
 from schedtui.backend.errors import NotPermitted, UnknownName
 from schedtui.backend.workloads import KINDS
 from schedtui.mcp.bench import ClientBench
 
+_RECENT_S = 5.0
 AT_ONCE = frozenset(("status", "take_back"))
 """These wait for no other call of the same client."""
 
@@ -74,21 +76,34 @@ def _new_request(bench: ClientBench, given: NewRequest) -> Result:
             raise UnknownName(f"There is no load {shown(each)}.", f"Loads: {', '.join(KINDS)}.")
     if given.loads and bench.info.kind != "lab":
         raise NotPermitted("Loads are started in the lab only.", "Leave loads out.")
-    for each in given.loads:
-        bench.machine.start_workload(each)
-    bench.client.begin(
-        Request(
-            words=given.words,
-            folder=_folder(bench, given.folder),
-            command=_command(bench, given.command),
-            loads=given.loads,
-            quick=given.quick,
-            rounds=given.rounds,
-            canary_s=given.canary_s,
-        )
+    request = Request(
+        words=given.words,
+        folder=_folder(bench, given.folder),
+        command=_command(bench, given.command),
+        loads=given.loads,
+        quick=given.quick,
+        rounds=given.rounds,
+        canary_s=given.canary_s,
     )
+    started = _start_loads(bench, request)
+    bench.client.begin(request)
     bench.client.keep_request()
-    return Result(text="Begun. Look at the machine, then submit_workload.", summary=given.words)
+    return Result(text=f"Begun.{started} Look at the machine, then submit_workload.", summary=given.words)
+
+
+def _start_loads(bench: ClientBench, request: Request) -> str:
+    """So that there is something to measure in the lab; what was started, in a sentence.
+
+    A command brings its own work, and what runs already is not started again.
+    """
+    if bench.info.kind != "lab":
+        return ""
+    running = {each.kind for frame in bench.watch.last(_RECENT_S)[-1:] for each in frame.workloads}
+    wanted = request.loads or (() if request.command or running else loads_for(request.words))
+    missing = [each for each in wanted if each not in running]
+    for each in missing:
+        bench.machine.start_workload(each)
+    return f" These loads run in the lab from now on: {', '.join(missing)}." if missing else ""
 
 
 def _folder(bench: ClientBench, name: str) -> Path | None:

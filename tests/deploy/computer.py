@@ -60,6 +60,8 @@ class Computer:
         self._time_s = 0.0
         self._samples = 0
         self._loaded = False
+        self.loads: list[str] = []
+        """That were started."""
         self.helper_died = False
         self.last_words = "It was unloaded"
         self.refusal: SchedtuiError | None = None
@@ -208,7 +210,8 @@ class Computer:
     def unlatch(self) -> None:
         self._running = replace(self._running, latched=False)
 
-    def start_workload(self, kind: str) -> None: ...
+    def start_workload(self, kind: str) -> None:
+        self.loads.append(kind)
 
     def stop_workloads(self) -> None: ...
 

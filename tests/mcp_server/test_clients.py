@@ -117,6 +117,31 @@ def test_a_plan_is_verified_before_it_is_tried_and_ended_before_another(connect:
     assert called(client, "submit_plan", **{**PLAN, "policy": "fair"}).ok
 
 
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        ({}, ["hogs", "frames"]),
+        ({"loads": ["forks"]}, ["forks"]),
+        ({"command": "make -j4"}, []),
+        ({"loads": ["hogs"], "folder": "/etc"}, []),
+    ],
+    ids=["what fits the words", "what is named", "a command", "refused"],
+)
+def test_in_an_idle_lab_something_runs_that_can_be_measured(
+    connect: Connect, given: dict[str, object], started: list[str]
+) -> None:
+    computer = Computer(kind="lab")
+    said = called(connect(computer), "new_request", words="my game stutters", **given)
+    assert computer.loads == started
+    assert ("hogs" in said.text) == ("hogs" in started)
+
+
+def test_on_a_persons_own_computer_no_load_is_started(connect: Connect) -> None:
+    computer = Computer(kind="host")
+    assert called(connect(computer), "new_request", words="my game stutters").ok
+    assert computer.loads == []
+
+
 def test_a_request_tries_no_more_plans_than_it_may(connect: Connect) -> None:
     client = connect(Computer(kind="lab"))
     assert called(client, "new_request", words="my game stutters", rounds=1).ok

@@ -26,6 +26,7 @@ from schedtui.backend.bpf.compiler import Clang
 from schedtui.backend.errors import BadFile, CompileFailed, MissingTool
 
 TIME_LIMIT_S = 10.0
+_LDD_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 1 << 30
 _LONGEST_MESSAGES_BYTES = 256 << 10
 _MOST_PROCESSES = 16
@@ -247,9 +248,14 @@ def _room(clang: Clang) -> list[str]:
 
 def _libraries(clang: Clang) -> list[str]:
     """The shared libraries of a compiler, by the paths under which the loader looks for them."""
-    asked = subprocess.run(
-        ["ldd", os.path.realpath(clang.path)], capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False
-    )
+    command = ["ldd", os.path.realpath(clang.path)]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=_LDD_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MissingTool(
+            f"What {clang.path} needs to run was not said within {_LDD_LIMIT_S:g} s.",
+            "Try again when the computer is less busy.",
+        ) from error
     found = [os.path.normpath(each) for each in _LIBRARY.findall(asked.stdout)]
     if asked.returncode and not found:
         raise MissingTool(
