@@ -18,7 +18,7 @@ from schedtui.backend.model import KernelId, Report, Stage, digest_of
 from schedtui.backend.verifier import reports
 from tests.mcp_server.over_http import Served, served_strictly
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 REQUEST = {"words": "my desktop stutters while builds run", "loads": ["frames"], "quick": True}
 WORKLOAD = {
     "sentence": "A desktop in use beside builds.",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.mcp_server.raw_client import RawClient
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 
 NUMA_AWARE = (Path(__file__).parent / "numa_aware.bpf.c").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from tests.conftest import until
 from tests.mcp_server.over_stdio import raw, session, text_of
 from tests.mcp_server.test_clients import PLAN, WORKLOAD
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 REQUEST = {"words": "my game stutters while a build runs", "loads": ["hogs", "frames"], "quick": True, "canary_s": 4}
 
 
