@@ -66,6 +66,8 @@ class ClientsScreen(Live, Screen[None]):
         self._chosen: tuple[int, int] | None = None
         self._listed: list[tuple[tuple[int, int], Content]] = []
         self._stale = True
+        self._there = False
+        """Whether what is drawn on is there."""
         self._leaving: tuple[int, int] | None = None
         """Whom to send away, while that is asked."""
         self._question_id = ""
@@ -95,6 +97,7 @@ class ClientsScreen(Live, Screen[None]):
         asking = [each for each in self._clients.all if each.asking.question]
         self._chosen = asking[0].key if asking else None
         self.set_interval(REDRAW_S, self._tick)
+        self._there = True
         self._draw()
         self.query_one(Timeline).focus()
 
@@ -236,7 +239,7 @@ class ClientsScreen(Live, Screen[None]):
             self._draw_card()
 
     def _draw(self) -> None:
-        if not self.is_mounted:
+        if not self._there:
             return
         self._stale = False
         client, now = self._client, self._clients.now
