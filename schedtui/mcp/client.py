@@ -124,6 +124,7 @@ class Client:
     def relabel(self, words: str) -> None:
         """What it calls itself, as it may be shown."""
         self.label = " ".join(cleaned(words[:1000]).split())[:_LONGEST_LABEL]
+        self.place.changed(self)
 
     def masked(self, text: str) -> str:
         """As it may leave this computer: without secrets and names."""

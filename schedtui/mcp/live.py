@@ -68,7 +68,7 @@ class Live:
 
     # The clients
 
-    def _heed(self, what: Literal["came", "went"], client: Client) -> None:
+    def _heed(self, what: Literal["came", "changed", "went"], client: Client) -> None:
         with self._lock:
             known = next((each for each in self._clients.values() if each.client is client), None)
             if what == "went" and known is not None:
@@ -78,6 +78,8 @@ class Live:
             self._announcer.gone(known.id, "It left." if not known.sent_away else "You sent it away.")
         elif what == "came" and known is None:
             self._came(client)
+        elif what == "changed" and known is not None:
+            self._announcer.seen(self._seen(known))
 
     def _came(self, client: Client) -> None:
         shown = _Shown(next(self._numbers), client)

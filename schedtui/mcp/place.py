@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedtui.mcp.client import Client
 
 Progress = Callable[[str, float], None]
-Heed = Callable[[Literal["came", "went"], "Client"], None]
+Heed = Callable[[Literal["came", "changed", "went"], "Client"], None]
 _POLL_S = 0.05
 
 
@@ -133,7 +133,7 @@ class Place:
     # ---- the clients ----
 
     def heed(self, listener: Heed) -> Callable[[], None]:
-        """Hear of every client that comes or goes; call the result to hear no more."""
+        """Hear of every client that comes, calls itself otherwise, or goes; call the result to hear no more."""
         with self._lock:
             self._heeding.append(listener)
 
@@ -150,6 +150,13 @@ class Place:
             heeding = list(self._heeding)
         for each in heeding:
             each("came", client)
+
+    def changed(self, client: Client) -> None:
+        """It calls itself otherwise now."""
+        with self._lock:
+            heeding = list(self._heeding)
+        for each in heeding:
+            each("changed", client)
 
     def went(self, client: Client) -> None:
         """It is no more, and what it tried is gone."""
