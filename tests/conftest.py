@@ -18,6 +18,9 @@ from schedtui.backend.model import Event, Frame
 OLDEST, DEFAULT, NEWEST = "6.16", "6.18", "7.3"
 SOURCES = Path(__file__).parent / "bpf"
 
+TRIALS_AT_MOST = 5
+"""Of what is kept unless it is worse: noise may be measured as a policy's fault."""
+
 # How long an example takes depends on what else the computer does, and is no property of the program.
 hypothesis.settings.register_profile("any computer", deadline=None)
 hypothesis.settings.load_profile("any computer")

@@ -437,12 +437,13 @@ class Deployer:
             reason = f"{deployment.policy} was kept before, and was loaded again as it was. {loaded.name} runs."
             told = replace(deployment, state="kept", reason=reason, changed=time.time(), watcher=this_process())
             try:
+                self.machine.keep()  # it outlives this program
                 if deployment.state == "kept":
                     self._store.update_deployment(told)
                 else:
                     told = self._store.add_deployment(replace(told, created=told.changed, request=None))
             except SchedtuiError:
-                self.machine.unload()  # what is not written down does not stay
+                self.machine.unload()  # what is not kept and written down does not stay
                 raise
             self._known[told.id], self._objects[told.id] = told, obj
         self._tell(told, told.asked_by)

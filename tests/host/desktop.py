@@ -56,7 +56,7 @@ from schedtui.backend.microvm.snapshot import Shape, Snapshots
 from schedtui.backend.provision import find_qemu
 from schedtui.backend.setup import copying, launch
 from schedtui.backend.setup.interpreter import Interpreter
-from tests.conftest import DEFAULT, kernel_image, quiet, until
+from tests.conftest import DEFAULT, TRIALS_AT_MOST, kernel_image, quiet, until
 from tests.host import inside
 from tests.host.inside import LIBRARY, OTHER, PYTHON_PORT, ROOT_PORT, USER, USER_PORT, VERIFY_PORT
 from tests.host.link import Link
@@ -276,6 +276,17 @@ class DesktopGuest:
         more |= {"argv": list(argv), "terminal": terminal, "loaded": loaded, **whom}
         told, _ = self._links[port].call("start", **more)
         return Job(self._links[port], tuple(argv), told["pid"])
+
+    def keep(self, preset: str) -> None:
+        """Try it in a terminal as uid 1000, and keep it. What is measured may speak against any policy by chance."""
+        for _ in range(TRIALS_AT_MOST):
+            trying = self.start(["try", preset], loaded=True, terminal=(100, 30))
+            if trying.shows("Keep it?", 300):
+                trying.press(b"y\n")
+                assert trying.wait(60).code == 0, trying.text
+                return
+            assert trying.wait(60).code == 0 and "It is worse" in trying.text, trying.text
+        raise AssertionError(f"{preset} was measured as worse {TRIALS_AT_MOST} times")
 
     def user_python(self, code: str, timeout_s: float = 120) -> Any:
         """Execute it as uid 1000 in the process that goes on. Returns the last line's value, Structs as dicts."""

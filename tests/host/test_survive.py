@@ -23,12 +23,38 @@ with sqlite3.connect(data_dir() / "history.sqlite") as history:
 """
 
 
+NIGHTS_AT_MOST = 3
+"""An emulated computer sometimes comes to no end of falling asleep: once in 40 times, under EEVDF as well."""
+
+
 @pytest.fixture(scope="module")
 def desktop() -> Iterator[DesktopGuest]:
     with DesktopGuest() as guest:
-        guest.start_verifier()
-        guest.start_helper("--allow", "1000")
+        furnish(guest)
         yield guest
+
+
+def furnish(guest: DesktopGuest) -> None:
+    guest.start_verifier()
+    guest.start_helper("--allow", "1000")
+
+
+def stays(desktop: DesktopGuest) -> bool:
+    """Whether it still runs when the helper must have noticed that who loaded it is gone."""
+    return not until(lambda: desktop.ops != "interactive", 2)
+
+
+def slept(desktop: DesktopGuest) -> str:
+    """The kernel's log of a sleep; on a new desktop where the same is kept, when the emulator came to no end."""
+    for _ in range(NIGHTS_AT_MOST):
+        try:
+            return desktop.run_as_root(["sh", "-c", SLEEP], 20).good().output
+        except TimeoutError:
+            desktop.close()
+            desktop.open()
+            furnish(desktop)
+            desktop.keep("interactive")
+    raise AssertionError("it never wakes up")
 
 
 def watched(desktop: DesktopGuest, seconds: int) -> dict[str, object]:
@@ -38,16 +64,14 @@ def watched(desktop: DesktopGuest, seconds: int) -> dict[str, object]:
 
 
 def test_what_is_kept_outlives_the_program(desktop: DesktopGuest) -> None:
-    trying = desktop.start(["try", "interactive"], loaded=True, terminal=(100, 30))
-    assert trying.shows("Keep it?", 300), trying.text
-    trying.press(b"y\n")
-    assert trying.wait(60).code == 0, trying.text
-    assert desktop.ops == "interactive"
+    desktop.keep("interactive")
+    assert stays(desktop)
     assert "interactive, started by schedtui" in desktop.schedtui("owner").good().output
 
 
+@pytest.mark.timeout(1800)
 def test_it_survives_sleep_and_a_cpu_that_goes(desktop: DesktopGuest) -> None:
-    log = desktop.run_as_root(["sh", "-c", SLEEP]).good().output
+    log = slept(desktop)
     assert "Waking up from system sleep state S3" in log
     desktop.run_as_root(["sh", "-c", "cd /sys/devices/system/cpu/cpu1 && echo 0 > online && echo 1 > online"]).good()
     told = watched(desktop, 5)
@@ -65,7 +89,7 @@ def test_when_the_helper_dies_it_goes_and_nothing_is_loaded_by_itself(desktop: D
 def test_watch_loads_it_again_with_its_token(desktop: DesktopGuest) -> None:
     told = watched(desktop, 4)
     assert (told["how"], told["state"], told["policy"]) == ("loaded", "kept", "interactive"), told
-    assert desktop.ops == "interactive"
+    assert stays(desktop)
 
 
 def test_what_was_updated_is_measured_again_and_not_just_loaded(desktop: DesktopGuest) -> None:

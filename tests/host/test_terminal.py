@@ -10,15 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from schedtui.backend.microvm.image import PYTHON
-from tests.conftest import until
+from tests.conftest import TRIALS_AT_MOST, until
 from tests.host.desktop import DesktopGuest
 from tests.host.screen import GuestScreen
 from tests.host.test_story import LOADS
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(3600)]
-
-TRIALS_AT_MOST = 3
-"""A busy computer's numbers may be against any policy."""
 
 
 @pytest.fixture(scope="module")
