@@ -223,6 +223,11 @@ class Bench:
         self.notes_kept = 0
         self.rounds: list[Tried] = []
 
+    @property
+    def way_back(self) -> str:
+        """The key with which a person takes away at any moment what is tried here."""
+        return "F12"
+
     def look(self, seconds: float, *, back: bool = False) -> summary.Summary:
         """Sum the machine up over the next seconds, or with ``back`` the last ones. Raises Stopped, LabFailed."""
         frames = self.watch.last(seconds) if back else []

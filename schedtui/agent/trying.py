@@ -142,7 +142,8 @@ def _may_it_be_tried(bench: Bench, subject: Subject) -> Question:
                 reason,
                 f"Expected: {plan.expected}" if plan else "",
                 f"Risk: {plan.risk}" if plan and plan.risk else "",
-                "It passed the verifier. It is measured against what runs now, and F12 takes it away at any moment.",
+                "It passed the verifier. It is measured against what runs now, "
+                f"and {bench.way_back} takes it away at any moment.",
             ],
         )
     )

@@ -27,3 +27,8 @@ class ClientBench(Bench):
         """What ``system_monitor`` measures at the moment."""
         self.profiles: dict[str, Any] = before.profiles if before else {}
         """What ``workload`` keeps for as long as the client is connected."""
+
+    @property
+    def way_back(self) -> str:
+        """On the screen of agents; F12 is for the machine that its own program watches, which no client's lab is."""
+        return "F12" if self.info.kind == "host" else "t"

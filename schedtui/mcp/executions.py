@@ -251,7 +251,7 @@ def _question(bench: ClientBench, policy: Policy, settings: dict[str, Setting]) 
         kind="try",
         title=f"Let {bench.client.name} run {policy.name}?",
         text="It passed the verifier. It is not measured by schedtui, runs until the program stops it or is gone, "
-        "and F12 takes it away at any moment.",
+        f"and {bench.way_back} takes it away at any moment.",
         choices=(("yes", "Run it"), ("no", "Leave everything as it is")),
         policy=policy.name,
         settings=settings,

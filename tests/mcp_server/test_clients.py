@@ -20,6 +20,7 @@ from schedtui.agent.trust import TrustFile
 from schedtui.backend import canary_run, deploy
 from schedtui.backend.audit import Audit
 from schedtui.backend.errors import NotPermitted
+from schedtui.backend.model import MachineKind
 from schedtui.backend.store import Store
 from schedtui.mcp.client import WAITING, Client
 from schedtui.mcp.place import Place
@@ -303,13 +304,18 @@ def test_a_person_who_watches_is_asked_and_their_agreement_earns_trust(connect: 
     assert TrustFile().standing("mcp:tester").kept
 
 
-def test_a_person_who_says_no_is_believed(connect: Connect) -> None:
-    computer = Computer(wait_us=BETTER)
+@pytest.mark.parametrize(("kind", "key"), [("host", "F12"), ("lab", "t")])
+def test_a_person_who_says_no_is_believed_and_was_told_the_way_back(
+    connect: Connect, kind: MachineKind, key: str
+) -> None:
+    computer = Computer(kind=kind, wait_us=BETTER)
     client = connect(computer)
     client.attended = lambda: True
+    texts: list[str] = []
 
     def answer(event: object) -> None:
         if isinstance(event, Asked):
+            texts.append(event.question.text)
             client.reply(event.question.id, "no")
 
     client.listen(answer)
@@ -317,6 +323,7 @@ def test_a_person_who_says_no_is_believed(connect: Connect) -> None:
     refused = called(client, "canary")
     assert not refused.ok and "as you said" in refused.text
     assert "load" not in computer.calls
+    assert f"and {key} takes it away at any moment" in texts[0]
 
 
 def test_calls_wait_for_their_turn_but_not_without_end_and_the_status_waits_for_none(connect: Connect) -> None:
