@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +36,7 @@ from schedtui.agent.loads import loads_for
 from schedtui.agent.loop import Loop
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Message, Mind, MindFailed, OverBudget, RoleName, Stopped, Usage
+from schedtui.agent.scratch import Scratch
 from schedtui.agent.summary import Summary, phase_change
 from schedtui.agent.tools import Toolbox, cleaned
 from schedtui.agent.trajectory import Trajectory
@@ -166,14 +166,14 @@ class Engine:
     def answer(self, request: Request) -> Story:
         """Work on it to its end. Never raises for what can go wrong with a request: ``state`` and ``text`` tell."""
         self._begin(request)
-        with tempfile.TemporaryDirectory(prefix="schedtui-draft-") as folder:
+        with Scratch() as folder:
             self._bench = Bench(
                 request=request,
                 machine=self._machine,
                 info=self._info,
                 watch=self._watch,
                 store=self._store,
-                folder=Path(folder),
+                folder=folder,
                 mind_name=self._mind.name,
                 deployer=self._deployer,
                 person=self._asking,

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -26,6 +24,7 @@ from schedtui.agent.budget import Budget
 from schedtui.agent.events import AnyEvent, Called, Ended, Event, Listen, Progressed, Question, Returned, Warned
 from schedtui.agent.masking import Masker
 from schedtui.agent.mind import Call, RoleName, Stopped
+from schedtui.agent.scratch import Scratch
 from schedtui.agent.tools import Correction, Result, Tool, Toolbox, Understood, cleaned, refusal
 from schedtui.agent.trajectory import Trajectory
 from schedtui.agent.trust import Trust
@@ -111,7 +110,7 @@ class Client:
         self._waiting: queue.Queue[Job | None] = queue.Queue()
         self._aside: queue.Queue[Job | None] = queue.Queue()
         self._replies: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._folder = tempfile.TemporaryDirectory(prefix="schedtui-mcp-")
+        self._folder = Scratch()
         self._threads = [
             threading.Thread(target=self._work, args=(line, aside), name=f"mcp client {name}", daemon=True)
             for line, aside in ((self._waiting, False), (self._aside, True))
@@ -222,7 +221,7 @@ class Client:
         self._end(why)
         self.place.went(self)
         with contextlib.suppress(OSError):
-            self._folder.cleanup()
+            self._folder.close()
 
     # ---- the request ----
 
@@ -246,7 +245,7 @@ class Client:
             info=desk.info,
             watch=desk.watch,
             store=desk.store,
-            folder=Path(self._folder.name),
+            folder=self._folder.path,
             mind_name=self.identity,
             deployer=desk.deployer,
             person=self._person(desk),
