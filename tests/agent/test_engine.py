@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,20 @@ from schedtui.agent.engine import Consent, Engine, Story
 from schedtui.agent.events import AnyEvent
 from schedtui.agent.mind import Call, Mind, MindFailed
 from schedtui.agent.trajectory import read
+from schedtui.backend import canary_run
 from schedtui.backend.audit import Audit
-from schedtui.backend.deploy import Deployer
+from schedtui.backend.deploy import Deployer, compiled
+from schedtui.backend.library.catalogue import load_library
 from schedtui.backend.machine import Machine
+from schedtui.backend.model import Frame, Stage, digest_of
 from schedtui.backend.replay import ReplayMachine
 from schedtui.backend.store import Store
+from schedtui.backend.verifier import reports
 from tests.agent import scripted
 from tests.agent.scripted import Heard, Scripted, call
 from tests.conftest import quiet
+from tests.deploy.computer import Computer
+from tests.deploy.conftest import report
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "busy-4-eevdf.jsonl.gz"
 
@@ -345,3 +352,52 @@ def test_processes_and_notes_are_data_that_cannot_pass_for_instructions(start: S
     mind = Scripted(observe=[observe], plan=[scripted.plan("interactive")], execute=[give_up], learn=[scripted.finish])
     ask(start(mind), folder=folder)
     mind.check()
+
+
+class Living(Computer):
+    """A lab whose frames were recorded, and on which whatever is asked for can be tried."""
+
+    def __init__(self) -> None:
+        super().__init__(kind="lab")
+        self._recorded = ReplayMachine(RECORDING, speed=20)
+        self._recorded.open(quiet)
+
+    def frames(self, interval_s: float = 1.0) -> Iterator[Frame]:
+        return self._recorded.frames(interval_s)
+
+    def close(self) -> None:
+        self._recorded.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [True, False])
+def test_where_the_work_changed_in_a_canary_another_plan_is_made_and_else_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    hurried = {"SLICE_S": 0.001, "SETTLE_S": 0.0, "SHORTEST_TURN_S": 0.03, "CALM_S": 0.2, "_SLOWEST": 1000.0}
+    for name, seconds in hurried.items():
+        monkeypatch.setattr(canary_run, name, seconds)
+    policy = load_library().policies["interactive"]
+    proven = (Stage(name="kernel", verdict="pass", seconds=10.0),)
+    reports.save(report(name="interactive", digest=digest_of(compiled(policy)), stages=proven, made_at=time.time()))
+    computer = Living()
+    if changes:
+        computer.script[20] = lambda: setattr(computer, "wake_ups", 8 * computer.wake_ups)
+
+    def stop_here(heard: Heard) -> list[Call]:
+        heard.needs("The work itself changed meanwhile")
+        return [call("stop_here", reason="Nothing is known.")]
+
+    again = [scripted.plan("interactive"), stop_here] if changes else [scripted.plan("interactive")]
+    mind = Scripted(
+        observe=[scripted.workload()],
+        plan=again,
+        execute=[scripted.verify, scripted.canary],
+        learn=[scripted.finish],
+    )
+    story = ask(start(mind, machine=computer, consent="yes"))
+    mind.check()
+    (tried,) = story.rounds
+    assert tried.comparison is not None and tried.comparison.verdict in ("inconclusive", "no-difference")
+    assert mind.by_role["plan"] == len(again)
+    assert computer.scheduler().name == "EEVDF"

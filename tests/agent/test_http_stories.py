@@ -110,6 +110,8 @@ def noted(heard: Heard) -> list[Call]:
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_policy_of_the_library_is_configured_proven_tried_and_measured() -> None:
     mind = Scripted(
         observe=[told_class("gaming")],
@@ -192,6 +194,8 @@ def prove_it(heard: Heard) -> list[Call]:
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_new_policy_fails_to_compile_then_is_refused_then_passes_and_is_tried() -> None:
     mind = Scripted(
         observe=[told_class("batch")],

@@ -130,6 +130,8 @@ def test_a_new_policy_is_mended_until_it_passes_then_tried_and_kept_in_the_libra
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_stopped_in_the_middle_of_a_canary_the_kernels_own_scheduler_runs(lab: LabMachine) -> None:
     mind = Scripted(
         observe=[scripted.workload()],

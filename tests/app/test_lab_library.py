@@ -9,7 +9,7 @@ from schedtui.screens.verify import VerifyScreen
 from tests.app.conftest import screen_text, until
 from tests.app.test_lab_walk import LAB_PATIENCE_S, guests, in_the_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 
 
 async def test_a_policy_is_found_left_alone_proven_and_applied() -> None:

@@ -66,6 +66,8 @@ def output_of(machine: LabMachine, script: str) -> str:
 
 
 @pytest.mark.parametrize("by_vtime", [True, False])
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_source_written_for_the_headers_of_6_12_runs(each_kernel: LabMachine, by_vtime: bool) -> None:
     each_kernel.load("old", compile_bpf(SOURCES / "old_style.bpf.c"), {"by_vtime": by_vtime})
 
@@ -76,6 +78,8 @@ def test_a_source_written_for_the_headers_of_6_12_runs(each_kernel: LabMachine, 
     assert each_kernel.unload().sched_ext == "disabled"
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each_kernel: LabMachine) -> None:
     obj = compile_bpf(SOURCES / "all_forms.bpf.c")
     each_kernel.load("forms", obj, {})
@@ -88,6 +92,8 @@ def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each
     each_kernel.unload()
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_cpu_that_goes_is_not_counted_any_more_and_one_that_comes_is(each_kernel: LabMachine) -> None:
     each_kernel.load("counts", compile_bpf(SOURCES / "counts_cpus.bpf.c"), {})
     done = each_kernel.run(["sh", "-c", "cd /sys/devices/system/cpu/cpu1 && echo 0 > online && echo 1 > online"], 60)

@@ -42,6 +42,8 @@ def test_words_that_fit_no_goal_are_asked_back_and_nothing_runs(own: dict[str, s
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_clear_sentence_is_answered_proven_tried_and_measured(own: dict[str, str]) -> None:
     image = str(kernel_image(DEFAULT))
     words = "my game stutters while a build runs"

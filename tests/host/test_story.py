@@ -15,7 +15,7 @@ from tests.conftest import until
 from tests.host.desktop import HELPER_SOCKET, DesktopGuest
 from tests.host.inside import LIBRARY, OTHER
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix, pytest.mark.timeout(900)]
 
 LOADS = f"""
 import sys, time
@@ -70,8 +70,6 @@ def test_a_command_runs_a_proven_policy_and_gives_the_computer_back(desktop: Des
     assert desktop.state == "disabled"
 
 
-@pytest.mark.soak
-@pytest.mark.matrix
 def test_what_is_worse_is_taken_back_by_itself(desktop: DesktopGuest) -> None:
     start_the_helper(desktop)
     loads = desktop.start([str(PYTHON), "-I", "-c", LOADS, "frames", "hogs"])

@@ -84,6 +84,8 @@ def kill_9_at(moment: str) -> None:
     assert until(lambda: not any(runs(each.pid) for each in guests))
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_guest_whose_build_was_killed_is_built_with_its_stages_shown_and_a_damaged_one_again(
     own_cache: Path,
 ) -> None:
