@@ -272,6 +272,7 @@ def test_a_policy_is_changed_proven_tried_and_measured() -> None:
     assert f"Plan: modify {spoken['plan']['policy']}" in story
 
 
+@pytest.mark.slow
 def test_the_script_says_nothing_that_its_request_does_not_hold() -> None:
     tool = {"type": "function", "function": {"name": "submit_plan", "description": "End.", "parameters": {}}}
     for told, ended in (("- interactive: short waits", Says), ("- (nothing)", Refuses)):

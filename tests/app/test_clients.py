@@ -109,6 +109,7 @@ async def test_the_dashboard_says_who_is_at_work_and_falls_silent_when_they_are_
         await until(pilot, lambda: "A to look" not in words(app))
 
 
+@pytest.mark.slow
 async def test_what_was_done_before_the_screen_opened_is_shown_and_goes_on(server: Announcer) -> None:
     server.happened(1, LOOKS)
     async with watching() as (app, pilot):
@@ -121,6 +122,7 @@ async def test_what_was_done_before_the_screen_opened_is_shown_and_goes_on(serve
         await until(pilot, lambda: app.screen is app.dashboard)
 
 
+@pytest.mark.slow
 async def test_a_question_comes_to_the_person_says_who_asks_and_the_answer_goes_back(
     server: Announcer, person: Person
 ) -> None:
@@ -136,6 +138,7 @@ async def test_a_question_comes_to_the_person_says_who_asks_and_the_answer_goes_
         await until(pilot, lambda: "asks, on" not in words(app))
 
 
+@pytest.mark.slow
 async def test_whoever_reads_something_else_is_told_and_not_disturbed(server: Announcer) -> None:
     async with watching() as (app, pilot):
         await until(pilot, lambda: server.attended)
@@ -147,6 +150,7 @@ async def test_whoever_reads_something_else_is_told_and_not_disturbed(server: An
         await until(pilot, lambda: "asks, on a lab of its own" in words(app))
 
 
+@pytest.mark.slow
 async def test_one_key_takes_the_machine_back_and_another_gives_it_back(server: Announcer, person: Person) -> None:
     async with watching() as (app, pilot):
         await until(pilot, lambda: len(app.clients.all) == 1)
@@ -159,6 +163,7 @@ async def test_one_key_takes_the_machine_back_and_another_gives_it_back(server: 
         await until(pilot, lambda: person.wanted[1:] == [("give-back", 1)])
 
 
+@pytest.mark.slow
 async def test_sending_a_program_away_is_asked_first(server: Announcer, person: Person) -> None:
     async with watching() as (app, pilot):
         await until(pilot, lambda: len(app.clients.all) == 1)
@@ -171,6 +176,7 @@ async def test_sending_a_program_away_is_asked_first(server: Announcer, person: 
         await until(pilot, lambda: person.wanted == [("disconnect", 1)])
 
 
+@pytest.mark.slow
 async def test_of_several_programs_the_chosen_one_is_shown(server: Announcer) -> None:
     server.happened(1, LOOKS)
     server.seen(CURSOR)
@@ -193,6 +199,7 @@ async def test_without_any_the_screen_says_how_to_connect_one(home: Path) -> Non
         await until(pilot, lambda: "schedtui mcp --print-config claude" in words(app))
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_is_forgotten_and_what_its_programs_did_can_still_be_read(server: Announcer) -> None:
     server.happened(1, LOOKS)
     async with watching() as (app, pilot):

@@ -19,6 +19,7 @@ from tests.app.conftest import live, running, screen_text, text_of, until
 from tests.recordings.pictures import Pictured
 
 
+@pytest.mark.slow
 async def test_is_alive_with_this_computers_cpus() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -37,6 +38,7 @@ async def test_names_the_scheduler_the_kernel_reports_and_why_no_other_can_be_lo
         assert "Press m." in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_shows_every_panel_at_three_sizes(size: tuple[int, int]) -> None:
     async with running(size=size) as (app, pilot):
@@ -54,6 +56,7 @@ async def test_asks_for_a_larger_terminal_and_comes_back() -> None:
         await until(pilot, lambda: "CPUs" in screen_text(app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (79, 24), (80, 23)])
 async def test_survives_a_tiny_terminal(size: tuple[int, int]) -> None:
     async with running(size=size) as (app, pilot):
@@ -63,6 +66,7 @@ async def test_survives_a_tiny_terminal(size: tuple[int, int]) -> None:
         assert app.frame is not None
 
 
+@pytest.mark.slow
 async def test_opens_an_event_with_its_details() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -121,6 +125,7 @@ async def test_few_cpus_show_their_recent_use_and_leave_room_for_those_who_wait(
         app.close_machines()
 
 
+@pytest.mark.slow
 async def test_at_the_smallest_size_four_cpus_take_a_line_each() -> None:
     app = Pictured("busy-4-interactive", 10)
     try:

@@ -91,6 +91,7 @@ def story(app: Listening) -> str:
     return " ".join(text_of(piece) for piece in app.screen.query(Piece))
 
 
+@pytest.mark.slow
 async def test_plain_words_become_a_request(home: Path) -> None:
     async with describing(home) as (app, pilot, _):
         app.screen.query_one("#question", Input).value = "  my shooter   stutters "
@@ -116,6 +117,7 @@ async def test_nothing_said_is_nothing_asked(home: Path) -> None:
         assert app.screen is app.dashboard
 
 
+@pytest.mark.slow
 async def test_a_proposal_says_what_why_and_at_what_risk_and_enter_tries_it(home: Path) -> None:
     async with describing(home, tale.proven()) as (app, pilot, _):
         card = text_of(app.screen.query_one("#asked"))
@@ -155,6 +157,7 @@ async def test_the_report_and_the_source_are_a_key_away(home: Path) -> None:
         assert app.wanted == []
 
 
+@pytest.mark.slow
 async def test_a_result_counts_down_and_enter_keeps_it(home: Path) -> None:
     async with describing(home, tale.kept_or_not()) as (app, pilot, _):
         card = text_of(app.screen.query_one("#asked"))
@@ -171,6 +174,7 @@ async def test_a_result_can_be_taken_away_at_once(home: Path) -> None:
         await until(pilot, lambda: app.wanted == [("keep-1", "revert")])
 
 
+@pytest.mark.slow
 async def test_words_that_fit_nothing_are_asked_back_by_number(home: Path) -> None:
     async with describing(home, tale.unknown()) as (app, pilot, _):
         assert "2 Games" in text_of(app.screen.query_one("#asked"))

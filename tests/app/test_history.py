@@ -66,6 +66,7 @@ async def test_the_newest_is_first_and_its_story_beside_it(home: Path) -> None:
         assert "between −66 % and −52 %" in told
 
 
+@pytest.mark.slow
 async def test_words_filter_what_is_listed_and_escape_brings_it_back(home: Path) -> None:
     fill()
     async with in_the_history(home) as (app, pilot):
@@ -77,6 +78,7 @@ async def test_words_filter_what_is_listed_and_escape_brings_it_back(home: Path)
         await until(pilot, lambda: "my game stutters" in screen_text(app))
 
 
+@pytest.mark.slow
 async def test_a_damaged_history_is_told_and_begins_anew(home: Path) -> None:
     store = fill()
     store.path.write_bytes(b"not a database at all, but long enough to be looked at" * 100)
@@ -85,6 +87,7 @@ async def test_a_damaged_history_is_told_and_begins_anew(home: Path) -> None:
     assert list(store.path.parent.glob("*.damaged-*"))
 
 
+@pytest.mark.slow
 async def test_a_story_whose_file_is_gone_says_so(home: Path) -> None:
     async with in_the_history(home) as (app, pilot):
         app.push_screen(StoryScreen("gone", home / "gone.json"))
@@ -139,6 +142,7 @@ def test_each_line_says_how_it_ended(home: Path, words: str, says: str) -> None:
     assert any(says in each.remark for each in choices.entries())
 
 
+@pytest.mark.slow
 async def test_an_entry_is_exported_to_a_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill()
     monkeypatch.chdir(home)

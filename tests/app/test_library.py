@@ -63,6 +63,7 @@ def choices_of(home: Path, scheduler: Scheduler = QUIET) -> LibraryChoices:
     return LibraryChoices(shelf(home), LAB, scheduler)
 
 
+@pytest.mark.slow
 async def test_policies_are_grouped_by_where_they_come_from(home: Path) -> None:
     async with in_the_library(home) as (app, _):
         assert listed(app) == ["", "queue", "brisk", "", "mine", "", "made-7f3a", "", "scx_swift"]
@@ -102,6 +103,7 @@ async def test_words_that_stand_nowhere_find_by_meaning(home: Path) -> None:
         assert "Best matches" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_a_letter_typed_into_the_search_is_no_command(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await pilot.press("slash", *"vsq")
@@ -109,6 +111,7 @@ async def test_a_letter_typed_into_the_search_is_no_command(home: Path) -> None:
         assert "To the list" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_reports_become_badges_for_each_kernel(home: Path) -> None:
     library = shelf(home)
     digest = hashlib.sha256(compile_bpf(Path(library.policies["queue"].source))).hexdigest()
@@ -122,6 +125,7 @@ async def test_reports_become_badges_for_each_kernel(home: Path) -> None:
         assert "✓ First come" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_a_report_for_other_settings_says_so_and_is_no_badge_of_the_policy(home: Path) -> None:
     library = shelf(home)
     digest = hashlib.sha256(compile_bpf(Path(library.policies["queue"].source))).hexdigest()
@@ -133,6 +137,7 @@ async def test_a_report_for_other_settings_says_so_and_is_no_badge_of_the_policy
         assert "· First come" in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_a_policy_without_a_report_says_so(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await choose(app, pilot, "queue")
@@ -148,6 +153,7 @@ async def test_what_a_policy_did_here_is_shown(home: Path) -> None:
         assert "−50 %" in details(app)
 
 
+@pytest.mark.slow
 async def test_an_external_scheduler_that_is_missing_says_so_and_cannot_be_applied(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await choose(app, pilot, "scx_swift")
@@ -158,6 +164,7 @@ async def test_an_external_scheduler_that_is_missing_says_so_and_cannot_be_appli
         assert app._preset_act is None
 
 
+@pytest.mark.slow
 async def test_an_installed_external_scheduler_shows_its_version_and_what_it_lacks(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +182,7 @@ async def test_an_installed_external_scheduler_shows_its_version_and_what_it_lac
         assert "lacks --slice-us" in details(app)
 
 
+@pytest.mark.slow
 async def test_the_source_is_shown_with_the_numbers_of_its_lines(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         await choose(app, pilot, "queue")
@@ -185,6 +193,7 @@ async def test_the_source_is_shown_with_the_numbers_of_its_lines(home: Path) -> 
         assert type(app.screen).__name__ == "LibraryScreen"
 
 
+@pytest.mark.slow
 async def test_a_source_that_is_gone_is_said_to_be(home: Path) -> None:
     async with in_the_library(home) as (app, pilot):
         Path(app.library.policies["queue"].source).unlink()

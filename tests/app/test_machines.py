@@ -11,6 +11,7 @@ from schedtui.messages import MachineWanted
 from tests.app.conftest import live, running, screen_text, text_of, until
 
 
+@pytest.mark.slow
 async def test_lists_this_computer_the_lab_and_the_recordings(recording: Path) -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -22,6 +23,7 @@ async def test_lists_this_computer_the_lab_and_the_recordings(recording: Path) -
         assert "watched now" in shown
 
 
+@pytest.mark.slow
 async def test_the_other_machine_is_chosen_and_explained_before_anything_is_pressed() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -30,6 +32,7 @@ async def test_the_other_machine_is_chosen_and_explained_before_anything_is_pres
         assert app.screen.query_one("#choices").highlighted_option.id == "lab"
 
 
+@pytest.mark.slow
 async def test_choosing_the_machine_that_is_watched_changes_nothing() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -40,6 +43,7 @@ async def test_choosing_the_machine_that_is_watched_changes_nothing() -> None:
         assert app._opening is None
 
 
+@pytest.mark.slow
 async def test_goes_to_a_recording_and_back_with_the_keyboard(recording: Path) -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -55,6 +59,7 @@ async def test_goes_to_a_recording_and_back_with_the_keyboard(recording: Path) -
         await until(pilot, lambda: app.screen is app.dashboard and app.frame is not None)
 
 
+@pytest.mark.slow
 async def test_says_what_is_wrong_with_a_damaged_recording_and_keeps_the_machine(recording: Path) -> None:
     recording.write_text(recording.read_text().replace('"cpus"', "cpus", 1))
     async with running() as (app, pilot):
@@ -68,6 +73,7 @@ async def test_says_what_is_wrong_with_a_damaged_recording_and_keeps_the_machine
         assert app.screen is app.dashboard
 
 
+@pytest.mark.slow
 async def test_starting_on_a_damaged_recording_offers_the_other_machines(home: Path) -> None:
     damaged = home / "damaged.jsonl"
     damaged.write_bytes(b"\x00\x01not a recording\n")
@@ -77,6 +83,7 @@ async def test_starting_on_a_damaged_recording_offers_the_other_machines(home: P
         await until(pilot, lambda: app.info is not None and app.info.kind == "host")
 
 
+@pytest.mark.slow
 async def test_a_machine_that_opens_below_the_palette_is_there_when_the_palette_closes(home: Path) -> None:
     slow = home / "slow.jsonl"
     os.mkfifo(slow)
@@ -112,6 +119,7 @@ async def test_the_library_and_presets_can_be_read_while_the_machine_opens_and_o
         await until(pilot, lambda: "Open the lab (m) to try it." in text_of(app.screen.query_one("#text")))
 
 
+@pytest.mark.slow
 async def test_a_recording_that_does_not_exist_is_named() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from schedtui.screens.output import NOTHING, OutputScreen
 from tests.app.conftest import live, running, screen_text, until
 
 
+@pytest.mark.slow
 async def test_without_such_a_program_it_says_that_nothing_is_printed_and_leads_back() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)

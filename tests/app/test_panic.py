@@ -64,6 +64,7 @@ async def test_f12_is_heard_on_every_screen() -> None:
                 await pilot.press("escape")
 
 
+@pytest.mark.slow
 async def test_f12_is_heard_in_the_palette_while_something_is_typed() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -71,6 +72,7 @@ async def test_f12_is_heard_in_the_palette_while_something_is_typed() -> None:
         await f12_is_heard(app, pilot)
 
 
+@pytest.mark.slow
 async def test_f12_is_heard_in_the_dialogs_for_errors_and_events() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from schedtui.backend.library.catalogue import load_library
@@ -39,6 +40,7 @@ def loadable(presets: PresetChoices) -> str:
     return next(entry.id for entry in presets.entries() if entry.available and entry.id != "default")
 
 
+@pytest.mark.slow
 async def test_on_a_kernel_without_sched_ext_every_preset_is_greyed_and_says_why() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)

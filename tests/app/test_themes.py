@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from schedtui.config import chosen_theme, config_file, remember_theme
 from schedtui.widgets.events import EventPanel
 from tests.app.conftest import live, running, screen_text, until
@@ -14,6 +16,7 @@ def write_config(text: str) -> None:
     config_file().write_text(text)
 
 
+@pytest.mark.slow
 async def test_a_theme_chosen_in_the_palette_is_worn_and_remembered() -> None:
     async with running() as (app, pilot):
         await live(app, pilot)
@@ -49,6 +52,7 @@ async def test_an_unknown_theme_is_named_and_the_default_worn() -> None:
         assert "no-such-theme" in said(app)
 
 
+@pytest.mark.slow
 async def test_damaged_settings_are_named_and_the_default_worn() -> None:
     write_config("theme = ")
     async with running() as (app, pilot):

@@ -105,6 +105,7 @@ def test_signs_are_ascii_where_the_terminal_is(monkeypatch: pytest.MonkeyPatch) 
         choose_glyphs.cache_clear()
 
 
+@pytest.mark.slow
 async def test_enter_goes_on_after_a_pass_and_does_nothing_after_a_failure(home: Path) -> None:
     queue = shelf(home).policies["queue"]
     async with verifying(queue, home, report=FAILED, verb="Apply") as (app, pilot, left):
@@ -119,6 +120,7 @@ async def test_enter_goes_on_after_a_pass_and_does_nothing_after_a_failure(home:
         await until(pilot, lambda: left == [True])
 
 
+@pytest.mark.slow
 async def test_a_source_that_reads_a_file_fails_at_once_without_a_lab(home: Path) -> None:
     policy = sourced(home, '#include <schedtui.bpf.h>\n#include "/etc/hostname"\n')
     async with verifying(policy, home) as (app, pilot, _):

@@ -146,6 +146,7 @@ def test_an_error_inside_a_header_names_the_header(tmp_path: Path, cache: Path) 
         compile_bpf(source, cache=cache)
 
 
+@pytest.mark.slow
 def test_a_source_that_expands_without_end_is_stopped(tmp_path: Path, cache: Path) -> None:
     doublings = "\n".join(f"#define M{n + 1} M{n} M{n}" for n in range(40))
     source = write(tmp_path / "p", f"#define M0 x+\n{doublings}\nint x, y = M40 0;\n")
@@ -155,6 +156,7 @@ def test_a_source_that_expands_without_end_is_stopped(tmp_path: Path, cache: Pat
     assert not psutil.Process().children(), "no compiler is left behind"
 
 
+@pytest.mark.slow
 def test_an_object_that_is_too_large_is_refused(tmp_path: Path, cache: Path) -> None:
     source = write(tmp_path / "p", "char big[8 << 20] = { 1 };\n")
     with pytest.raises(CompileFailed, match="3 MB"):

@@ -41,6 +41,7 @@ def test_status_tells_people_the_same() -> None:
     assert spoken["sched_ext"] in ended.out
 
 
+@pytest.mark.slow
 def test_panic_on_this_computer_says_which_scheduler_runs_afterwards() -> None:
     panic = schedtui("panic", "--json")
     assert panic.code == 0
@@ -62,6 +63,7 @@ def test_back_to_the_default_works_everywhere() -> None:
     assert ended.spoken["after"] == schedtui("status", "--json").spoken["scheduler"]
 
 
+@pytest.mark.slow
 def test_doctor_examines_without_a_network_and_gives_a_remedy_for_what_is_missing(tmp_path: Path) -> None:
     findings = schedtui("doctor", "--json", XDG_CACHE_HOME=str(tmp_path)).spoken["findings"]
     kernels = next(each for each in findings if each["name"] == "lab kernels")
@@ -89,6 +91,7 @@ def test_presets_lists_what_apply_takes() -> None:
         assert each["name"] in people
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
@@ -124,11 +127,13 @@ def test_a_file_that_is_no_kernel_ends_with_1() -> None:
     assert ended.spoken["error"]["kind"] in ("kernel-unsuitable", "missing-tool")
 
 
+@pytest.mark.slow
 def test_the_machine_may_stand_before_the_command() -> None:
     assert schedtui("--machine", "moon", "status").code == 2
     assert schedtui("--machine", "moon", "status", "--machine", "host").code == 0
 
 
+@pytest.mark.slow
 def test_a_recording_made_here_plays_with_the_same_scheduler(tmp_path: Path) -> None:
     file = tmp_path / "here.jsonl.gz"
     made = schedtui("record", str(file), "--for", "600ms", "--interval", "200ms", "--json")
@@ -140,6 +145,7 @@ def test_a_recording_made_here_plays_with_the_same_scheduler(tmp_path: Path) -> 
     assert replayed.spoken["scheduler"] == schedtui("status", "--json").spoken["scheduler"]
 
 
+@pytest.mark.slow
 def test_a_recording_overwrites_nothing_unless_told_to(tmp_path: Path) -> None:
     file = tmp_path / "mine"
     file.write_text("precious")
@@ -161,6 +167,7 @@ def test_a_full_disk_ends_a_recording_with_a_sentence() -> None:
     assert "No space left" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_recording_ended_by_a_signal_is_whole(tmp_path: Path, number: int, code: int) -> None:
     file = tmp_path / "live"
@@ -174,6 +181,7 @@ def test_a_recording_ended_by_a_signal_is_whole(tmp_path: Path, number: int, cod
     assert f"{len(read_recording(file).lines)} frames" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_second_signal_does_not_disturb_the_end(tmp_path: Path, number: int) -> None:
     file = tmp_path / "live"

@@ -39,6 +39,7 @@ def test_the_list_holds_what_is_built_in_and_what_is_not_installed(home: dict[st
     assert spoken["problems"] == []
 
 
+@pytest.mark.slow
 def test_one_is_shown_with_what_it_is_for_its_limits_and_tunables(home: dict[str, str]) -> None:
     told = schedtui("library", "show", "fair", **home).out
     for word in ("For", "Not for", "Limits", "slice_us"):
@@ -48,6 +49,7 @@ def test_one_is_shown_with_what_it_is_for_its_limits_and_tunables(home: dict[str
     assert spoken["outcomes"] == []
 
 
+@pytest.mark.slow
 def test_what_is_proven_is_shown_for_each_kernel(home: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not verified yet" in schedtui("library", "show", "fair", **home).out
     for name, value in home.items():
@@ -83,6 +85,7 @@ def test_an_unknown_name_ends_with_a_near_one(home: dict[str, str]) -> None:
     assert "“fair”" in ended.err
 
 
+@pytest.mark.slow
 def test_words_find_a_policy(home: dict[str, str]) -> None:
     spoken = schedtui("library", "search", "sound", "with", "small", "buffers", "--limit", "3", "--json", **home).spoken
     assert len(spoken["matches"]) == 3
@@ -99,6 +102,7 @@ def test_a_broken_entry_of_the_user_is_named_and_hides_nothing(home: dict[str, s
     assert len(spoken["policies"]) > 10
 
 
+@pytest.mark.slow
 def test_a_policy_is_kept_promoted_shown_and_retired(home: dict[str, str], tmp_path: Path) -> None:
     entry = add_policy(tmp_path, "mine", POLICY.replace("plain", "mine"))
     kept = schedtui("library", "add", str(entry.parent), "--made-by", "a model", "--parent", "fair", "--json", **home)
@@ -123,6 +127,7 @@ def test_a_policy_can_be_kept_unproven(home: dict[str, str], tmp_path: Path) -> 
     assert "not verified: it was not asked for" in told
 
 
+@pytest.mark.slow
 def test_what_was_learned_of_a_policy_is_shown(home: dict[str, str], tmp_path: Path) -> None:
     store = Store(tmp_path / "data" / "schedtui" / "history.sqlite")
     store.add_note(NoteRow(policy="fair", class_id="gaming", text="Short turns helped the game here."))
@@ -130,6 +135,7 @@ def test_what_was_learned_of_a_policy_is_shown(home: dict[str, str], tmp_path: P
     assert schedtui("library", "show", "fifo", "--json", **home).spoken["learned"] == []
 
 
+@pytest.mark.slow
 def test_a_damaged_history_is_told_of_and_hides_nothing(home: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "data" / "schedtui" / "history.sqlite"
     path.parent.mkdir(parents=True)

@@ -30,6 +30,7 @@ def test_a_helper_that_does_not_answer_is_not_said_to_have_given_the_kernel_back
     assert "kernel" not in caught.value.message + caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_panic_does_not_wait_for_a_large_message_that_the_helper_does_not_take(stopped_helper: HelperClient) -> None:
     ended = threading.Event()
 
@@ -46,6 +47,7 @@ def test_a_panic_does_not_wait_for_a_large_message_that_the_helper_does_not_take
     assert ended.wait(60)
 
 
+@pytest.mark.slow
 def test_after_a_message_that_was_cut_short_the_next_one_begins_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schedtui.backend.helper.client._SEND_LIMIT_S", 1)
     near, far = socket.socketpair()

@@ -210,6 +210,7 @@ def test_a_flood_and_a_client_that_does_not_read_keep_nobody_waiting(
         assert client.call(protocol.GetScheduler(), 5).scheduler
 
 
+@pytest.mark.slow
 def test_strangers_who_knock_without_end_keep_no_user_out(helper: RunningHelper) -> None:
     knocked = subprocess.Popen(
         [sys.executable, "-c", KNOCKING, str(helper.socket), str(STRANGER)], stdout=subprocess.PIPE

@@ -118,6 +118,7 @@ def send(served: Served, sent: list[bytes], with_file: bool) -> None:
                 link.sendall(each)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(messages(), max_size=8), st.booleans())
 def test_nothing_that_is_sent_keeps_the_helper_from_the_next_client(
@@ -146,6 +147,7 @@ def test_every_malformed_request_with_a_number_is_answered_by_that_number(served
     assert all(each.failure and each.failure.kind == "bad-message" for each in told)
 
 
+@pytest.mark.slow
 def test_half_a_message_that_never_ends_is_the_end(served: Served) -> None:
     with served.link() as link:
         link.sendall(line(protocol.Hello(protocol.VERSION, 0))[:20])
@@ -173,6 +175,7 @@ def test_who_asks_without_reading_is_let_go(served: Served) -> None:
     assert served.serves()
 
 
+@pytest.mark.slow
 def test_who_sends_too_fast_is_slowed_down_and_answered(served: Served) -> None:
     with served.link(Limits(messages_per_s=50.0)) as link:
         count = 220
@@ -183,6 +186,7 @@ def test_who_sends_too_fast_is_slowed_down_and_answered(served: Served) -> None:
         assert time.monotonic() - began > 0.2, "no more than 50 a second, after a burst of 200"
 
 
+@pytest.mark.slow
 def test_a_frame_of_a_client_that_reads_again_comes(served: Served) -> None:
     """While it does not read, no more are made for it; its events wait."""
     with served.link(Limits(unread_bytes=8 << 20)) as link:

@@ -10,6 +10,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 from schedtui.backend.model import Latency
 from schedtui.backend.probes.overshoot import TimerOvershoot
@@ -26,6 +27,7 @@ def timers(owner: int) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 def test_it_counts_every_wake_up_of_its_timer_once() -> None:
     began = time.monotonic()
     probe = TimerOvershoot()

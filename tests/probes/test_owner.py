@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schedtui.backend.model import Owner, Scheduler
 from schedtui.backend.probes.owner import OwnerProbe, find_owner
+from tests.conftest import until
 from tests.probes.trees import write
 
 
@@ -131,7 +132,7 @@ def test_real_processes_are_read_and_one_that_ends_meanwhile_is_no_fault(tmp_pat
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "60"]) as running:
         try:
-            assert find_owner("sleeper_1").pid == running.pid
+            assert until(lambda: find_owner("sleeper_1").pid == running.pid)
         finally:
             running.kill()
     assert find_owner("sleeper_1").pid != running.pid

@@ -31,6 +31,7 @@ def fake_proc(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_tasks_that_share_one_cpu_are_seen_waiting_for_it() -> None:
     probe = TasksProbe(time.monotonic())
     cpu = min(os.sched_getaffinity(0))

@@ -108,6 +108,7 @@ def test_wherever_it_is_cut_off_the_whole_lines_remain(tmp_path_factory: pytest.
     assert bool(recording.problem) == (not whole[:-cut].endswith(b"\n"))
 
 
+@pytest.mark.slow
 @given(cut=st.integers(1, 400))
 def test_a_compressed_one_that_is_cut_off_is_read_as_far_as_it_goes(
     tmp_path_factory: pytest.TempPathFactory, cut: int
@@ -234,6 +235,7 @@ def test_a_full_disk_is_said_and_does_not_break_what_was_written() -> None:
     assert recorder is None
 
 
+@pytest.mark.slow
 def test_a_line_that_did_not_fit_is_cut_off_again(tmp_path: Path) -> None:
     """A limit on the file's size stands for the disk: the kernel takes part of the line, then no more."""
     code = (

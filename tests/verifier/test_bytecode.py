@@ -315,6 +315,7 @@ def test_what_comes_close_and_is_sound_passes_without_a_word(what: str, tmp_path
     assert [(each.rule, each.place, each.details) for each in examined(tmp_path, SOUND[what]).findings] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_a_policy_that_ships_passes_without_a_word(policy: Policy) -> None:
     stage = check_bytecode(read_object(compile_bpf(Path(policy.source))))

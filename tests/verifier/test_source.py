@@ -58,6 +58,7 @@ def findings_of(text: str, name: str = "policy.bpf.c") -> tuple[Finding, ...]:
     return stage.findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fair"])
 def test_a_policy_that_ships_passes_and_becomes_the_same_object_as_outside_of_the_sandbox(name: str) -> None:
     source = Path(load_library().policy(name).source)
@@ -284,6 +285,7 @@ def test_where_no_room_can_be_made_nothing_is_compiled(tmp_path: Path, monkeypat
     assert "No permissions" in caught.value.details
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_user_without_privileges_has_the_same_sandbox(tmp_path: Path) -> None:
     shutil.copytree(Path(compiler.__file__).parents[3] / "schedtui", tmp_path / "code" / "schedtui")

@@ -133,6 +133,7 @@ async def test_among_signs_the_chosen_group_is_named_with_its_mean() -> None:
         assert "8–15 50%" in screen_text(app)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(40, 12), (60, 40)], ids=["without a frame", "with one"])
 async def test_a_click_chooses_a_group_and_a_second_opens_it(size: tuple[int, int]) -> None:
     panel = CpuPanel()

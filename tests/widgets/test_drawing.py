@@ -88,6 +88,7 @@ async def test_a_low_terminal_gets_the_content_without_the_box() -> None:
         assert screen_text(app)[0].startswith("╭ CPUs") and screen_text(app)[-1].endswith("╯")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (7, 3), (20, 5)])
 async def test_absurdly_small_terminals_are_survived(size: tuple[int, int]) -> None:
     for panel in everything():
@@ -129,6 +130,7 @@ def feed(panel: Strips) -> None:
             panel.show((("p", "Presets"), ("^p", "Palette")))
 
 
+@pytest.mark.slow
 async def test_ascii_mode_shows_nothing_but_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDTUI_ASCII", "1")
     choose_glyphs.cache_clear()

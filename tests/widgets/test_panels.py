@@ -131,6 +131,7 @@ def test_a_long_event_wraps_under_its_text() -> None:
     assert wide[1].startswith(" " * 11)
 
 
+@pytest.mark.slow
 async def test_with_the_focus_events_scroll_and_enter_opens_the_chosen_one() -> None:
     panel = EventPanel()
     opened: list[Event] = []
