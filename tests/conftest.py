@@ -83,9 +83,14 @@ def lab() -> Iterator[LabMachine]:
     machine.close()
 
 
-@pytest.fixture(params=[OLDEST, NEWEST])
+_IN_THE_MATRIX = (pytest.mark.soak, pytest.mark.matrix)
+
+
+@pytest.fixture(
+    params=[DEFAULT, pytest.param(OLDEST, marks=_IN_THE_MATRIX), pytest.param(NEWEST, marks=_IN_THE_MATRIX)]
+)
 def each_kernel(request: pytest.FixtureRequest) -> Iterator[LabMachine]:
-    """A fresh guest on the oldest, then on the newest kernel that works."""
+    """A fresh guest on the default kernel; in the matrix on the oldest and on the newest that work, too."""
     machine = LabMachine(kernel=kernel_image(request.param), cpus=2)
     machine.open(quiet)
     yield machine

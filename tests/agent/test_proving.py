@@ -90,6 +90,8 @@ def test_a_wait_that_ends_the_proof_does_not_stop_the_clock_for_good(tmp_path: P
     assert it.budget.seconds == 1
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 @pytest.mark.lab
 def test_a_failure_that_a_busy_computer_measured_once_is_measured_again_and_no_second_time(tmp_path: Path) -> None:
     machine = LabMachine()

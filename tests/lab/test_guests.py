@@ -142,6 +142,8 @@ def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_ca
     assert not list((own_cache / "lab").glob("*/snapshot")) and not list((own_cache / "lab").glob(".building-*"))
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_kill_9_of_the_program_takes_its_guest_with_it_and_the_next_one_opens() -> None:
     kill_9_at("OPEN")
     machine = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)

@@ -1,6 +1,6 @@
 """Every policy of the library on a real kernel: it loads, carries a load, and goes.
 
-``make test`` takes the oldest and the newest kernel, ``make soak`` those between, and longer.
+``make matrix`` takes three kernels, ``make soak`` all of them, and longer.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def carries_a_load(machine: LabMachine, name: str, frame_count: int) -> None:
     assert (after.sched_ext, after.name, after.owner) == ("disabled", "EEVDF", "kernel")
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_respects_affinity_and_weights(lab: LabMachine, name: str) -> None:
     apply(lab, resolve(load_library(), name, {}), quiet)
