@@ -130,13 +130,18 @@ def test_a_guest_whose_build_was_killed_is_built_with_its_stages_shown_and_a_dam
 
 def test_a_guest_that_is_killed_while_it_boots_is_told_and_leaves_nothing(own_cache: Path) -> None:
     machine = LabMachine(cpus=2)
+    kills: list[threading.Timer] = []
 
     def kill_at_boot(text: str, _seconds: float) -> None:
         if text.startswith("boot"):
-            threading.Timer(1, lambda: [each.kill() for each in guests_of(os.getpid())]).start()
+            kills.append(threading.Timer(1, lambda: [each.kill() for each in guests_of(os.getpid())]))
+            kills[-1].start()
 
     with pytest.raises(LabFailed, match=r"QEMU|stopped"):
         machine.open(kill_at_boot)
+    for each in kills:  # the next test has a guest too
+        each.cancel()
+        each.join()
     machine.close()
     assert not guests_of(os.getpid())
     assert not list((own_cache / "lab").glob("*/snapshot")) and not list((own_cache / "lab").glob(".building-*"))
