@@ -27,7 +27,7 @@ class Scratch:
         self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
         self.path = Path(self._folder.name)
         self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(self._held, fcntl.LOCK_EX)  # whoever looks for leftovers holds it for a moment
 
     def __enter__(self) -> Path:
         return self.path

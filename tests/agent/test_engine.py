@@ -18,7 +18,6 @@ from schedtui.agent.engine import Consent, Engine, Story
 from schedtui.agent.events import AnyEvent
 from schedtui.agent.mind import Call, Mind, MindFailed
 from schedtui.agent.trajectory import read
-from schedtui.backend import canary_run
 from schedtui.backend.audit import Audit
 from schedtui.backend.deploy import Deployer, compiled
 from schedtui.backend.library.catalogue import load_library
@@ -31,7 +30,7 @@ from tests.agent import scripted
 from tests.agent.scripted import Heard, Scripted, call
 from tests.conftest import quiet
 from tests.deploy.computer import Computer
-from tests.deploy.conftest import report
+from tests.deploy.conftest import hurry, report
 
 RECORDING = Path(__file__).parents[1] / "recordings" / "busy-4-eevdf.jsonl.gz"
 
@@ -374,9 +373,7 @@ class Living(Computer):
 def test_where_the_work_changed_in_a_canary_another_plan_is_made_and_else_not(
     start: Start, monkeypatch: pytest.MonkeyPatch, changes: bool
 ) -> None:
-    hurried = {"SLICE_S": 0.001, "SETTLE_S": 0.0, "SHORTEST_TURN_S": 0.03, "CALM_S": 0.2, "_SLOWEST": 1000.0}
-    for name, seconds in hurried.items():
-        monkeypatch.setattr(canary_run, name, seconds)
+    hurry(monkeypatch)
     policy = load_library().policies["interactive"]
     proven = (Stage(name="kernel", verdict="pass", seconds=10.0),)
     reports.save(report(name="interactive", digest=digest_of(compiled(policy)), stages=proven, made_at=time.time()))

@@ -61,6 +61,10 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """The computer's clock goes by samples, so nothing needs the real time."""
     for name, seconds in {
         "SLICE_S": 0.001,

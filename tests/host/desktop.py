@@ -332,6 +332,10 @@ class DesktopGuest:
         except OSError:
             return ""
 
+    def stays(self, policy: str) -> bool:
+        """Whether it still runs when the helper must have noticed that who loaded it is gone."""
+        return not until(lambda: self.ops != policy, 2)
+
     # The helper
 
     def start_helper(self, *flags: str, limit_s: float = 120) -> Job:

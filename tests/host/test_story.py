@@ -85,7 +85,7 @@ def test_what_is_worse_is_taken_back_by_itself(desktop: DesktopGuest) -> None:
 
 def test_what_a_person_keeps_outlives_the_program_that_loaded_it(desktop: DesktopGuest) -> None:
     desktop.keep("fair")
-    assert not until(lambda: desktop.ops != "fair", 2)
+    assert desktop.stays("fair")
     status = desktop.schedtui("status", "--json").good().data
     assert status["scheduler"] == desktop.ops == "fair"
 

@@ -39,11 +39,6 @@ def furnish(guest: DesktopGuest) -> None:
     guest.start_helper("--allow", "1000")
 
 
-def stays(desktop: DesktopGuest) -> bool:
-    """Whether it still runs when the helper must have noticed that who loaded it is gone."""
-    return not until(lambda: desktop.ops != "interactive", 2)
-
-
 def slept(desktop: DesktopGuest) -> str:
     """The kernel's log of a sleep; on a new desktop where the same is kept, when the emulator came to no end."""
     for _ in range(NIGHTS_AT_MOST):
@@ -65,7 +60,7 @@ def watched(desktop: DesktopGuest, seconds: int) -> dict[str, object]:
 
 def test_what_is_kept_outlives_the_program(desktop: DesktopGuest) -> None:
     desktop.keep("interactive")
-    assert stays(desktop)
+    assert desktop.stays("interactive")
     assert "interactive, started by schedtui" in desktop.schedtui("owner").good().output
 
 
@@ -89,7 +84,7 @@ def test_when_the_helper_dies_it_goes_and_nothing_is_loaded_by_itself(desktop: D
 def test_watch_loads_it_again_with_its_token(desktop: DesktopGuest) -> None:
     told = watched(desktop, 4)
     assert (told["how"], told["state"], told["policy"]) == ("loaded", "kept", "interactive"), told
-    assert stays(desktop)
+    assert desktop.stays("interactive")
 
 
 def test_what_was_updated_is_measured_again_and_not_just_loaded(desktop: DesktopGuest) -> None:

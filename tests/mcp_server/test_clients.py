@@ -17,7 +17,6 @@ from schedtui.agent.events import Asked, Deployed
 from schedtui.agent.tools import Result
 from schedtui.agent.trajectory import read
 from schedtui.agent.trust import TrustFile
-from schedtui.backend import canary_run, deploy
 from schedtui.backend.audit import Audit
 from schedtui.backend.errors import NotPermitted
 from schedtui.backend.model import MachineKind
@@ -26,7 +25,7 @@ from schedtui.mcp.client import WAITING, Client
 from schedtui.mcp.place import Place
 from tests.conftest import until
 from tests.deploy.computer import OBJECT, Computer
-from tests.deploy.conftest import report
+from tests.deploy.conftest import hurry, report
 
 BETTER, WORSE = (1000.0, 100.0), (100.0, 900.0)
 WORKLOAD = {
@@ -43,10 +42,7 @@ PLAN = {"mode": "configure", "policy": "interactive", "reason": "short turns", "
 def _own_folders_and_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    hurried = {"SLICE_S": 0.001, "SETTLE_S": 0.0, "SHORTEST_TURN_S": 0.03, "CALM_S": 0.2, "_SLOWEST": 1000.0}
-    for name, seconds in hurried.items():
-        monkeypatch.setattr(canary_run, name, seconds)
-    monkeypatch.setattr(deploy, "_HOLD_S", 0.01)
+    hurry(monkeypatch)
 
 
 Connect = Callable[..., Client]
