@@ -1,6 +1,6 @@
 """Keeps a trial's lease with the helper short, whatever its watcher is busy with.
 
-The helper takes away what is on trial when it hears nothing for LEASE_S: a starved desktop is noticed at once. Who
+The helper takes away what is on trial when a sign of life is a second late: a starved desktop is noticed at once. Who
 watches a trial samples, compares and writes, and is sometimes slower than that on a busy computer; so this renews in
 between, in a thread of its own, for as long as the watcher has said within its own time that it is still there.
 """
@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from schedtui.backend.errors import SchedtuiError
 
-LEASE_S = 3.0
-"""The helper's patience. With one second, a guest on a computer with far too much to do lost a trial that was well; who
-starves is noticed within a second by the helper's heartbeat."""
 RENEW_S = 0.1
+LEASE_S = RENEW_S + 1.0
+"""The helper's patience: a renewal that is due, and one second."""
 
 
 class LeaseKeeper:

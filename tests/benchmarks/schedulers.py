@@ -3,7 +3,8 @@
 Each runs three loads (load.c): a task that wakes up beside computations, a batch with one long job, messages through
 pipes. EEVDF and the scheduler take turns (A B B A …), so that what drifts on the computer underneath hits both alike.
 The change is that of the medians; its interval of 95 % is a bootstrap over pairs. External schedulers are those that
-``make scx`` built, or others on PATH, as they are by themselves. The table goes into docs/BENCHMARKS.md.
+``make scx`` built, or others on PATH, as they are by themselves; scx_layered, which is nothing without, in its mode
+for a server. The table goes into docs/BENCHMARKS.md.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 from msgspec import Struct
 
 from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import Library, load_library
-from schedtui.backend.library.starting import why_not
+from schedtui.backend.library.starting import in_mode, why_not
 from schedtui.backend.model import Setting
 from tests.benchmarks.policies import CPUS, Comparison, Scenario, alone, guest
 from tests.schedulers import FOLDER, NAMES
@@ -30,6 +32,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- table: python -m tests.benchmarks.schedulers -->", "<!-- end of schedulers -->"
 OURS = ("fair", "interactive", "batch", "longest-first", "locality", "shortest-first")
 _SETTINGS: dict[str, dict[str, Setting]] = {"longest-first": {"long_job": "longest"}}
+_GOALS = {"scx_layered": "server"}
+"""The mode of those that do not start without one."""
 _WARM_UP_S = 2.0
 _THERE = "/tmp/load"
 
@@ -85,7 +89,10 @@ def compare(machine: LabMachine, library: Library, name: str, pairs: int) -> Row
 
 def _figures(machine: LabMachine, library: Library, name: str) -> Iterator[tuple[str, float]]:
     if name:
-        apply(machine, resolve(library, name, dict(_SETTINGS.get(name, {}))), _quiet)
+        proposal = resolve(library, name, dict(_SETTINGS.get(name, {})))
+        assert proposal.policy is not None
+        policy, _ = in_mode(proposal.policy, _GOALS.get(name, ""))
+        apply(machine, msgspec.structs.replace(proposal, policy=policy), _quiet)
     else:
         machine.unload()
     for each in LOADS:

@@ -480,7 +480,7 @@ def _archive() -> bytes:
             entry.type, entry.linkname = tarfile.LNKTYPE, known.lstrip("/")
             archive.addfile(entry)
 
-        shipped = dict(_shipped())
+        shipped = {f"{LIBRARY}/{name}": source for name, source in shipped_files()}
         for target, source in shipped.items():
             add(target, source.read_bytes())
             if target.endswith(".py"):
@@ -504,14 +504,15 @@ def _archive() -> bytes:
     return packed.getvalue()
 
 
-def _shipped() -> Iterator[tuple[str, Path]]:
+def shipped_files() -> Iterator[tuple[str, Path]]:
+    """schedtui as the wheel holds it: each file's name below the folder of packages, and where it lies here."""
     package = Path(__file__).parents[2] / "schedtui"
     for each in _files(package):
-        yield f"{LIBRARY}/schedtui/{each.relative_to(package)}", each
+        yield f"schedtui/{each.relative_to(package)}", each
     for name in ("bpf", "library", "themes"):
         folder = paths.shipped(name)
         for each in _files(folder):
-            yield f"{LIBRARY}/schedtui/_shipped/{name}/{each.relative_to(folder)}", each
+            yield f"schedtui/_shipped/{name}/{each.relative_to(folder)}", each
 
 
 def _objects() -> tuple[dict[str, bytes], dict[str, str], dict[str, bytes]]:

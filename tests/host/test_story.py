@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from schedtui.backend.microvm.image import PYTHON
-from tests.conftest import until
+from tests.conftest import DEFAULT, kernel_image, until
 from tests.host.desktop import HELPER_SOCKET, DesktopGuest
 from tests.host.inside import LIBRARY, OTHER
+from tests.schedulers import built
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix, pytest.mark.timeout(900)]
 
@@ -88,6 +89,17 @@ def test_what_a_person_keeps_outlives_the_program_that_loaded_it(desktop: Deskto
     assert desktop.stays("fair")
     status = desktop.schedtui("status", "--json").good().data
     assert status["scheduler"] == desktop.ops == "fair"
+
+
+def test_an_external_scheduler_is_tried_and_kept_as_well(desktop: DesktopGuest) -> None:
+    release = desktop.run_as_root(["uname", "-r"]).good().output.strip()
+    desktop.write(f"/boot/config-{release}", kernel_image(DEFAULT).with_name("config").read_bytes())
+    desktop.install(built("scx_bpfland"))
+    desktop.keep("scx_bpfland")
+    name = desktop.ops
+    assert name.startswith("bpfland")
+    assert desktop.stays(name)
+    assert desktop.schedtui("status", "--json").good().data["scheduler"] == name
 
 
 def test_panic_from_another_shell_ends_it_and_nothing_is_loaded_until_a_person_allows_it(desktop: DesktopGuest) -> None:

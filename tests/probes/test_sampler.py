@@ -63,7 +63,7 @@ def test_a_kernel_without_run_delay_is_measured_with_a_timer(tmp_path: Path) -> 
 
 
 def test_a_probe_that_cannot_be_loaded_is_named_and_replaced() -> None:
-    watcher = Samplers(b"no object at all").watch()
+    watcher = Samplers(lambda: b"no object at all").watch()
     frame = watcher.sample()
     watcher.close()
     assert frame is not None

@@ -108,7 +108,7 @@ class Daemon:
         others = Others(self._places.state, root=self._places.root)
         self._server = Server(
             _machine_info(),
-            Samplers(_probe(self._places)),
+            Samplers(lambda: _probe(self._places)),
             latch=Latch(self._places.latch, self._places.last_panic),
             stop_others=others.stop_restarters,
             watch_heartbeat=True,

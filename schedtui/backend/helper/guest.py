@@ -117,7 +117,7 @@ def _call_this_process(name: str) -> None:
 
 def _ready_samplers() -> Samplers:
     """Made before the snapshot is taken, so that a restored guest does not load the probe anew."""
-    return Samplers(PROBE.read_bytes() if PROBE.exists() else None, resident=True)
+    return Samplers(lambda: PROBE.read_bytes() if PROBE.exists() else None, resident=True)
 
 
 def _open_port() -> int:

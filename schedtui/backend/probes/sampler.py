@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,13 +126,16 @@ class Sampler:
 class Samplers:
     """Samplers for several watchers at once, each with a baseline of its own; they share a BPF probe and its counters.
 
-    Wake-up latency comes from the BPF probe (``wakeup_object``, compiled) where it can be loaded, else from the
-    kernel's run delay, else from the timer overshoot of a tiny process. Probe and counters end with the last watcher,
-    unless they are ``resident``: then they, and one sampler for the next watcher, are kept ready. For any thread.
+    Wake-up latency comes from the BPF probe where it can be loaded, else from the kernel's run delay, else from the
+    timer overshoot of a tiny process. ``wakeup_object`` reads the compiled probe, None while there is none. Probe and
+    counters end with the last watcher, unless they are ``resident``: then they, and one sampler for the next watcher,
+    are kept ready. For any thread.
     """
 
-    def __init__(self, wakeup_object: bytes | None = None, root: Path = ROOT, *, resident: bool = False) -> None:
-        self._object = wakeup_object
+    def __init__(
+        self, wakeup_object: Callable[[], bytes | None] | None = None, root: Path = ROOT, *, resident: bool = False
+    ) -> None:
+        self._read_object = wakeup_object
         self._root = root
         self._resident = resident
         self._lock = threading.Lock()
@@ -203,15 +207,16 @@ class Samplers:
         return WakeupCounters(self._probe, self._root)
 
     def _load(self) -> None:
-        if self._object is None:
+        obj = self._read_object() if self._read_object else None
+        if obj is None:
             return
         from schedtui.backend.bpf.loader import load_probe
 
         try:
             cpus = possible_cpus(self._root)
-            self._probe = load_probe(self._object, map_entries={"cpus": cpus, "focus_cpus": cpus})
+            self._probe = load_probe(obj, map_entries={"cpus": cpus, "focus_cpus": cpus})
         except SchedtuiError as error:
-            self._object, self._tried = None, {"wakeup-probe": error.message}
+            self._read_object, self._tried = None, {"wakeup-probe": error.message}
 
 
 class Watcher:

@@ -30,6 +30,7 @@ def remove(targets: Targets) -> list[str]:
     session.end(targets)
     for path in _paths(targets):
         _remove(path)
+    _remove_unused(targets.under("/run/scx"))
     try:
         if system.boots_with_systemd(targets.root):
             system.reload(tolerant=True)
@@ -52,6 +53,15 @@ def _paths(targets: Targets) -> list[Path]:
     files = [*units, *actions, targets.config]
     parts = [part_of(path, which) for path in files for which in ("new", "old")]
     return [*wanted, *files, *parts, targets.config.parent, targets.home, targets.state, targets.run, *sessions]
+
+
+def _remove_unused(folder: Path) -> None:
+    """What our units made for external schedulers, unless one that others started uses it."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not any(each.iterdir()):
+                each.rmdir()
+        folder.rmdir()
 
 
 def _remove(path: Path) -> None:

@@ -133,7 +133,8 @@ KillMode=control-group
 TimeoutStopSec=10
 StateDirectory=schedtui
 StateDirectoryMode=0711
-RuntimeDirectory=schedtui
+# In /run/scx external schedulers make the socket of their statistics.
+RuntimeDirectory=schedtui scx
 RuntimeDirectoryMode=0755
 RuntimeDirectoryPreserve=yes
 # “Make it permanent” writes the configuration of scx_loader or of scx.service, when there is one.
@@ -186,6 +187,8 @@ DeviceAllow=/dev/kvm rw
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallFilter=setrlimit prlimit64 sched_setaffinity sched_setscheduler setpriority
+# setpriv, which has QEMU die with what started it, always asks for the capabilities that it has: none.
+SystemCallFilter=capset
 SystemCallErrorNumber=EPERM
 {_COMMON}{_left_out(LEFT_OUT_OF_THE_VERIFIER)}"""
 
