@@ -76,7 +76,9 @@ bench: setup
 bench-policies: setup
 	$(BIN)/python -m tests.benchmarks.policies --write
 
+# A guest that is Debian as people install it is made with debootstrap.
 soak: setup scx
+	@command -v debootstrap >/dev/null || apt-get -qq -o Dpkg::Use-Pty=0 install debootstrap >/dev/null
 	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m soak --timeout=3600
 

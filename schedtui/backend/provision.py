@@ -22,6 +22,7 @@ from schedtui.backend.apt import Apt, Distribution, Source, distribution, machin
 from schedtui.backend.bpf import libbpf
 from schedtui.backend.bpf.compiler import find_clang
 from schedtui.backend.errors import LabFailed, MissingTool
+from schedtui.backend.library.generated import find_git
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.image import find_busybox
 from schedtui.backend.probes.deep import find_bcc
@@ -214,6 +215,7 @@ _CATALOGUE: tuple[tuple[str, Callable[[], str], str, str, str, str], ...] = (
     ("libbpf's headers", _headers, "compiling policies", "libbpf-dev", "libbpf-devel", "libbpf"),
     ("busybox, linked statically", _busybox, "the lab's shell", "busybox-static", "busybox", "busybox"),
     ("bubblewrap", _bubblewrap, "compiling policies that others wrote", *("bubblewrap",) * 3),
+    ("git", find_git, "keeping the policies that you or a model write", *("git",) * 3),
 )
 
 

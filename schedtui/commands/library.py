@@ -116,8 +116,9 @@ def add(folder: Path, made_by: str, parent: str, message: str, no_verify: bool, 
     """
     from schedtui.backend.errors import BadFile
     from schedtui.backend.library.catalogue import read_policy
-    from schedtui.backend.library.generated import ENTRY, Generated
+    from schedtui.backend.library.generated import ENTRY, Generated, find_git
 
+    find_git()  # before anything that takes its time
     entry = folder.resolve() / ENTRY
     known = _library()
     if parent:

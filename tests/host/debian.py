@@ -37,7 +37,8 @@ from tests.host.link import Link
 SUITE, PYTHON_VERSION = "trixie", "3.13"
 PACKAGES = (
     *("systemd", "systemd-sysv", "libpam-systemd", "dbus", "sudo", "polkitd", "pkexec", "procps", "busybox-static"),
-    *("python3", "python3-venv", "libbpf1", "libbpf-dev", "clang-19", "bubblewrap", "git", "libgcc-s1", "libelf1t64"),
+    *("python3", "python3-venv", "libbpf1", "libbpf-dev", "clang-19", "bubblewrap", "git", "libelf1t64"),
+    "python3-bpfcc",
 )
 PASSWORD = "pw"
 MEMORY_MIB = 5120

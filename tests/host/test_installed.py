@@ -118,6 +118,11 @@ def test_a_proven_policy_runs_and_panic_ends_it(debian: DebianGuest) -> None:
     job.wait(60)
 
 
+def test_a_deep_dive_compiles_beside_the_helper(debian: DebianGuest) -> None:
+    dive = debian.schedtui("probe", "runqlat", "--for", "2s", "--json", timeout_s=300).good().data
+    assert dive["events"] > 0 and dive["histogram"], dive
+
+
 def test_new_code_needs_a_person_whom_polkit_can_ask(debian: DebianGuest) -> None:
     refused = debian.run_as_user([PYTHON, "-c", LOAD_MINE], 300, given=b"\n").output
     assert "refused:" in refused and "no desktop can ask you" in refused

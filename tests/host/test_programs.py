@@ -10,7 +10,7 @@ from tests.conftest import DEFAULT, kernel_image, until
 from tests.host.desktop import DesktopGuest
 from tests.schedulers import built
 
-pytestmark = [pytest.mark.lab, pytest.mark.soak]
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 NAME = "scx_bpfland"
 
 
@@ -24,7 +24,6 @@ def desktop() -> Iterator[DesktopGuest]:
         yield guest
 
 
-@pytest.mark.matrix
 def test_one_in_a_folder_that_the_user_can_write_is_for_the_lab_only(desktop: DesktopGuest) -> None:
     desktop.run_as_root(["mkdir", "-p", "/home/bin"]).good()
     place = desktop.install(built(NAME), "/home/bin")
@@ -52,7 +51,6 @@ def test_it_dies_with_the_helper(desktop: DesktopGuest) -> None:
     desktop.start_helper("--allow", "1000")
 
 
-@pytest.mark.matrix
 def test_another_file_in_its_place_is_proven_anew_and_not_believed(desktop: DesktopGuest) -> None:
     desktop.write(f"/usr/bin/{NAME}", built("scx_rusty").read_bytes(), mode=0o755)
     refused = desktop.schedtui("apply", NAME, "--set", "slice-us=900", "--for", "1s", timeout_s=400)

@@ -71,11 +71,11 @@ def test_what_is_missing_says_what_was_found_instead(only: Path) -> None:
     [
         (
             Distribution("fedora", ""),
-            "sudo dnf install qemu-system-x86-core clang libbpf libbpf-devel busybox bubblewrap",
+            "sudo dnf install qemu-system-x86-core clang libbpf libbpf-devel busybox bubblewrap git",
         ),
         (
             Distribution("cachyos", "", ("arch",)),
-            "sudo pacman -S --needed qemu-system-x86 clang libbpf busybox bubblewrap",
+            "sudo pacman -S --needed qemu-system-x86 clang libbpf busybox bubblewrap git",
         ),
     ],
 )

@@ -43,6 +43,18 @@ class Version(Struct, frozen=True, kw_only=True):
     message: str
 
 
+def find_git() -> str:
+    """What generated policies are kept with. Raises MissingTool."""
+    found = shutil.which("git")
+    if found is None:
+        raise _without_git()
+    return found
+
+
+def _without_git() -> MissingTool:
+    return MissingTool("git is not installed: generated policies are kept in it.", _INSTALL_GIT)
+
+
 class Generated:
     """The repository in ``folder``, made when the first policy is added. Several processes may use it at once."""
 
@@ -224,7 +236,7 @@ class Generated:
                 timeout=_TIME_LIMIT_S,
             )
         except FileNotFoundError as error:
-            raise MissingTool("git is not installed: generated policies are kept in it.", _INSTALL_GIT) from error
+            raise _without_git() from error
         except subprocess.TimeoutExpired as error:
             raise BadFile(f"git did not answer within {_TIME_LIMIT_S:g} s.", f"See {self.folder}.") from error
         if done.returncode:
