@@ -407,13 +407,13 @@ class SchedtuiApp(App[None]):
         )
         trial.loads = missing_loads(control.info, control.recent, trial.class_id)
         idle = bool(trial.loads) or is_idle(control.info, control.recent)
-        self.push_screen(TrialScreen(trial, control.info, self._scheduler))
         if not idle:
-            self.post_message(news.TrialBegun(trial))
+            self.on_trial_begun(news.TrialBegun(trial))
+        self.push_screen(TrialScreen(trial, control.info, self._scheduler))
 
     def on_trial_begun(self, message: news.TrialBegun) -> None:
-        """Let it begin, in a thread."""
-        if self.control is not None and message.trial.phase == "waiting":
+        """Let it begin, in a thread; once, however often enter was pressed."""
+        if self.control is not None and message.trial.begin():
             self.control.try_out(message.trial)
 
     def on_trial_told(self, message: news.TrialTold) -> None:

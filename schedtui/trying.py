@@ -104,6 +104,14 @@ class Trial:
         self._stopped.set()
         self._answers.put(False)
 
+    def begin(self) -> bool:
+        """Whether it had not begun yet; from now on it has, before its thread runs. For one thread."""
+        begins = self.phase == "waiting"
+        if begins:
+            self.phase = "proving"
+            self.act.stage(f"Proof: {self.policy.name} is judged before it may run")
+        return begins
+
     def run(self, desk: Callable[[], Desk], tell: Callable[[], None]) -> None:
         """From the proof to the end. ``tell`` is called whenever there is something new to draw."""
         try:
@@ -127,8 +135,8 @@ class Trial:
         from schedtui.backend.deploy import Proposal
         from schedtui.backend.verifier.proof import prove
 
-        self.phase = "proving"
-        self._stage(f"Proof: {self.policy.name} is judged before it may run", tell)
+        self.begin()
+        tell()
         if self.policy.binary:
             from schedtui.backend.library.starting import in_mode
 

@@ -61,6 +61,19 @@ async def showing(home: Path, phase: str) -> AsyncIterator[tuple[Hearing, Pilot[
         app.close_machines()
 
 
+class Begun:
+    """Counts the trials that begin, in the place of what runs them."""
+
+    asking = trial = None
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+
+    def try_out(self, it: Trial) -> None:
+        """See Control."""
+        self.trials.append(it)
+
+
 def frame(*loads: str) -> Frame:
     """A moment of the lab with these loads."""
     statuses = tuple(WorkloadStatus(kind=each, tasks=1) for each in loads)
@@ -70,6 +83,25 @@ def frame(*loads: str) -> Frame:
 def answers(it: Trial) -> list[bool]:
     """What was answered so far."""
     return list(it._answers.queue)
+
+
+async def test_enter_pressed_twice_begins_one_trial(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, begun = Pictured("busy-4-eevdf", 3, live=True), Begun()
+    it = trial(shelf(home), "waiting")
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await app.played(pilot)
+            monkeypatch.setattr(app, "control", begun)
+            app.push_screen(TrialScreen(it, app.info, QUIET))
+            await pilot.pause()
+            app.screen.action_go_on()
+            app.screen.action_go_on()  # before the first was heard
+            await pilot.pause()
+            assert begun.trials == [it]
+            assert it.phase == "proving"
+    finally:
+        monkeypatch.undo()
+        app.close_machines()
 
 
 @pytest.mark.slow
