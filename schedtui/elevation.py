@@ -36,7 +36,8 @@ def lacks_helper(info: MachineInfo | None) -> bool:
 
 def start_helper(app: App[Any]) -> Handover:
     """Hand the terminal over until the helper runs, or was refused. Blocks the screens meanwhile."""
-    from schedtui.backend.setup.state import setup_command, state
+    from schedtui.backend.setup.state import state
+    from schedtui.backend.setup.sudo import setup_command
 
     found = state()
     if found.installed or found.running or found.unfinished:

@@ -399,8 +399,10 @@ def _why_not(sched_ext: bool, release: str, problem: SchedtuiError | None) -> st
         )
     if problem:
         return f"{problem.message} {problem.remedy}".rstrip() + " The lab can load everything."
+    from schedtui.backend.setup.sudo import program
+
     return (
-        "Loading on this computer needs the privileged helper: sudo schedtui setup (schedtui doctor says what that "
+        f"Loading on this computer needs the privileged helper: sudo {program()} setup (schedtui doctor says what that "
         "changes). The lab can load everything."
     )
 

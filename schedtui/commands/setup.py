@@ -146,6 +146,6 @@ def _as_root(context: click.Context) -> str:
     import shlex
     import sys
 
-    from schedtui.backend.setup.state import admin_command
+    from schedtui.backend.setup.sudo import admin_command
 
     return f"{shlex.join([*admin_command(), sys.executable, '-I', '-m', 'schedtui', *sys.argv[1:]])}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +19,9 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.backend.helper import jobs
 from schedtui.backend.helper.jobs import Job, Word
 from schedtui.backend.microvm.kernels import listed_kernels
+from schedtui.backend.model import Program
 from tests.conftest import runs, until
+from tests.schedulers import built
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +32,16 @@ QUICK = Job(version=jobs.VERSION, name="fair", settings={}, quick=True)
 class Asked:
     """A verifying process, and our end of its socket."""
 
-    def __init__(self, *options: str, user: str = "--as-root", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *options: str, user: str = "--as-root", env: dict[str, str] | None = None, within: tuple[str, ...] = ()
+    ) -> None:
         self.link, theirs = socket.socketpair()
         self.link.settimeout(300)
         command = [sys.executable, "-m", "schedtui.backend.verifier.service", "--fd", str(theirs.fileno()), *options]
         with theirs:
-            self.process = subprocess.Popen([*command, *filter(None, [user])], pass_fds=(theirs.fileno(),), env=env)
+            self.process = subprocess.Popen(
+                [*within, *command, *filter(None, [user])], pass_fds=(theirs.fileno(),), env=env
+            )
         self._lines = self.link.makefile("rb")
 
     def send(self, job: Job, obj: bytes) -> None:
@@ -56,8 +64,10 @@ class Asked:
 
 
 @contextlib.contextmanager
-def asked(*options: str, user: str = "--as-root", env: dict[str, str] | None = None) -> Iterator[Asked]:
-    it = Asked(*options, user=user, env=env)
+def asked(
+    *options: str, user: str = "--as-root", env: dict[str, str] | None = None, within: tuple[str, ...] = ()
+) -> Iterator[Asked]:
+    it = Asked(*options, user=user, env=env, within=within)
     try:
         yield it
     finally:
@@ -169,6 +179,28 @@ def test_a_policy_passes_on_a_real_kernel(tmp_path: Path) -> None:
         assert last.report.kernel is not None
         assert any("stress" in each.progress for each in told)
         assert it.process.wait(20) == 0
+
+
+@pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("policy", ["fair", "scx_bpfland"])
+def test_from_the_first_boot_on_it_needs_no_more_than_its_unit_leaves_it(tmp_path: Path, policy: str) -> None:
+    within = (sys.executable, "-m", "tests.verifier.confined")
+    job, subject = QUICK, compile_bpf(FAIR)
+    if policy == "scx_bpfland":
+        subject = built(policy).read_bytes()
+        digest = hashlib.sha256(subject).hexdigest()
+        program = Program(name=policy, path=str(built(policy)), sha256=digest, goal="", arguments=())
+        job = Job(version=jobs.VERSION, name=policy, settings={}, quick=True, program=program)
+    kernel = listed_kernels()[0].image
+    with asked("--cache", str(tmp_path), "--kernel", str(kernel), within=within) as it:
+        it.send(job, subject)
+        last = it.last()
+        assert last.report is not None, last.failure
+        assert last.report.verdict == "pass", last.report.findings
+        assert last.report.kernel is not None
 
 
 @pytest.mark.lab
