@@ -92,7 +92,7 @@ def test_setup_takes_the_password_and_says_what_it_changed_and_what_is_missing(d
     assert "QEMU is not installed" in typed.text, typed.text
     for unit in ("schedtui-helper.socket", "schedtui-verify.socket", "schedtui-helper.path"):
         assert unit_is(debian, unit) == "active"
-    assert not debian.run_as_root(["systemctl", "--failed", "--no-legend", "--plain"]).output
+    assert "schedtui" not in debian.run_as_root(["systemctl", "--failed", "--no-legend", "--plain"]).output
 
 
 def test_the_first_client_has_systemd_start_the_helper_with_what_the_unit_leaves_it(debian: DebianGuest) -> None:
@@ -132,6 +132,7 @@ def test_new_code_needs_a_person_whom_polkit_can_ask(debian: DebianGuest) -> Non
     assert not until(lambda: not agent.running, 3), agent.text  # it has come to be the one who asks
     job.press(b"\n")
     assert agent.shows("Authentication is required to run a CPU scheduler that a person or a model wrote"), agent.text
+    assert agent.shows("Password:"), agent.text
     agent.press(f"{PASSWORD}\n".encode())
     assert job.shows("runs: mine"), job.text + agent.text
     assert until(lambda: debian.ops == "", 20)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tomllib
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from schedtui.backend.setup.remove import remove
 from schedtui.backend.setup.state import state
 from schedtui.backend.setup.targets import UNITS, Targets
 from tests.conftest import until
@@ -223,6 +226,20 @@ def test_removing_takes_all_of_it_away(targets: Targets) -> None:
     left = everything(targets.root)
     assert {each: left[each] for each in before} == before
     assert set(left) - set(before) <= {"etc/systemd/system/sockets.target.wants"}
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_the_sockets_of_dead_schedulers_go_too_and_living_ones_stay(targets: Targets, used: bool) -> None:
+    folder = targets.under("/run/scx") / "root"
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.chdir(folder):  # a socket's path may not be long
+        listening.bind("stats")
+        if used:
+            listening.listen()
+            remove(targets)
+    if not used:
+        remove(targets)
+    assert (folder / "stats").exists() == folder.parent.exists() == used
 
 
 @pytest.mark.soak

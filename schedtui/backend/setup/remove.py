@@ -9,6 +9,7 @@ from pathlib import Path
 from schedtui.backend.errors import SchedtuiError, SetupFailed
 from schedtui.backend.setup import session, system
 from schedtui.backend.setup.install import part_of
+from schedtui.backend.setup.state import answers
 from schedtui.backend.setup.targets import ACTIONS, UNITS, USER, WATCHED, Targets
 
 
@@ -56,10 +57,12 @@ def _paths(targets: Targets) -> list[Path]:
 
 
 def _remove_unused(folder: Path) -> None:
-    """What our units made for external schedulers, unless one that others started uses it."""
+    """What our units made for external schedulers, and those left there; not while one that others started uses it."""
     with contextlib.suppress(OSError):
-        for each in folder.iterdir():
-            if each.is_dir() and not any(each.iterdir()):
+        for each in [*folder.glob("*/*"), *folder.glob("*")]:
+            if each.is_socket() and not answers(each):
+                each.unlink()
+            elif each.is_dir() and not each.is_symlink():
                 each.rmdir()
         folder.rmdir()
 
