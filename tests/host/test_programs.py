@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from schedtui.backend.microvm.image import find_busybox
 from tests.conftest import DEFAULT, kernel_image, until
 from tests.host.desktop import DesktopGuest
 from tests.schedulers import built
@@ -52,7 +53,9 @@ def test_it_dies_with_the_helper(desktop: DesktopGuest) -> None:
 
 
 def test_another_file_in_its_place_is_proven_anew_and_not_believed(desktop: DesktopGuest) -> None:
-    desktop.write(f"/usr/bin/{NAME}", built("scx_rusty").read_bytes(), mode=0o755)
+    another = find_busybox()
+    assert another is not None
+    desktop.write(f"/usr/bin/{NAME}", another.read_bytes(), mode=0o755)
     refused = desktop.schedtui("apply", NAME, "--set", "slice-us=900", "--for", "1s", timeout_s=400)
     assert refused.code == 1
     assert desktop.ops == ""
