@@ -122,6 +122,19 @@ class DebianGuest(DesktopGuest):
         """The command as the user starts it."""
         return self.run_as_user([COMMAND, *arguments], timeout_s, uid=uid, **more)
 
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        uid: int = inside.USER,
+        terminal: tuple[int, int] | None = None,
+        loaded: bool = False,
+        **more: Any,
+    ) -> Job:
+        """See DesktopGuest; nothing is loaded beforehand here."""
+        command = [COMMAND, *argv] if loaded else argv
+        return super().start(command, uid=uid, terminal=terminal, **more)
+
     def python(self, code: str, timeout_s: float = 120) -> Done:
         """Python of the user's, with schedtui to import."""
         return self.run_as_user([PYTHON, "-c", code], timeout_s)

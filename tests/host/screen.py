@@ -24,8 +24,8 @@ _FOREIGN = re.compile(rb"\x1b\[[<>=][0-9;]*u")
 class GuestScreen:
     """``schedtui`` as uid 1000, started anew, in a terminal of so many columns and lines."""
 
-    def __init__(self, desktop: DesktopGuest, columns: int, lines: int) -> None:
-        self.job = desktop.start(["schedtui"], terminal=(columns, lines), env={"COLORTERM": "truecolor"})
+    def __init__(self, desktop: DesktopGuest, columns: int, lines: int, *, program: str = "schedtui") -> None:
+        self.job = desktop.start([program], terminal=(columns, lines), env={"COLORTERM": "truecolor"})
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self._seen = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +15,14 @@ from schedtui.backend.bpf.compiler import compile_bpf
 from schedtui.paths import shipped
 from tests.conftest import until
 from tests.host.debian import COMMAND, PASSWORD, PYTHON, VENV, DebianGuest
+from tests.host.inside import USER
+from tests.host.screen import GuestScreen
 from tests.schedulers import built
 
 pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 LOAD_MINE = """
 import sys
-from pathlib import Path
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.host import HostMachine
 obj = Path("/tmp/mine.o").read_bytes()
@@ -48,6 +48,9 @@ next(frames)
 print(next(frames).latency.source)
 machine.close()
 """
+WATCH = "schedtui-watch.service"
+OWN_MANAGER = {"XDG_RUNTIME_DIR": f"/run/user/{USER}"}
+"""Where systemctl --user finds the service manager of the user's own."""
 SERVICE = b"""\
 [Unit]
 Description=Start scx_scheduler
@@ -116,6 +119,23 @@ def test_a_proven_policy_runs_and_panic_ends_it(debian: DebianGuest) -> None:
     assert until(lambda: debian.ops == "", 10)
     debian.schedtui("panic", "--release").good()
     job.wait(60)
+
+
+def test_watch_as_a_unit_of_the_users_brings_back_what_was_kept(debian: DebianGuest) -> None:
+    debian.keep("fair")
+    assert debian.stays("fair")
+    debian.run_as_root(["systemctl", "kill", "--signal=KILL", "schedtui-helper.service"]).good()
+    assert until(lambda: debian.ops == "", 20)
+    unit = debian.schedtui("watch", "--print-unit").good().output
+    debian.write(f"/home/user/.config/systemd/user/{WATCH}", unit.encode(), uid=USER)
+    debian.run_as_root(["loginctl", "enable-linger", "user"]).good()
+    assert until(lambda: debian.exists(f"/run/user/{USER}/systemd/private"), 60)
+    debian.run_as_user(["systemctl", "--user", "start", WATCH], env=OWN_MANAGER).good()
+    assert until(lambda: debian.ops == "fair", 60), debian.schedtui("status").output
+    debian.run_as_user(["systemctl", "--user", "stop", WATCH], env=OWN_MANAGER).good()
+    assert debian.stays("fair")
+    debian.schedtui("apply", "default").good()
+    assert debian.ops == ""
 
 
 def test_a_deep_dive_compiles_beside_the_helper(debian: DebianGuest) -> None:
@@ -187,6 +207,23 @@ def test_remove_takes_all_of_it_away(debian: DebianGuest) -> None:
     assert "schedtui" not in debian.read("/etc/passwd").decode()
 
 
+def test_without_setup_the_terminal_program_hands_the_terminal_to_sudo_and_has_it_back(debian: DebianGuest) -> None:
+    screen = GuestScreen(debian, 80, 24, program=COMMAND)
+    assert screen.shows("this computer", "EEVDF", "F12 PANIC"), screen.text
+    screen.press("p")
+    assert screen.shows("Gaming", "Smooth desktop"), screen.text
+    screen.press("H")
+    assert screen.shows("schedtui starts its helper as root", "password for user:"), screen.text
+    screen.press(*f"{PASSWORD}\r")
+    assert screen.shows("The helper runs until you leave schedtui"), screen.text
+    assert debian.schedtui("status", "--json").good().data["can_load"]
+    screen.press("escape")
+    assert screen.shows("What happened"), screen.text
+    screen.press("q")
+    assert screen.job.wait(120).code == 0, screen.text
+    assert until(lambda: not debian.exists("/run/schedtui-session"), 20)
+
+
 def test_without_setup_a_session_brings_the_helper_and_takes_it_away_again(debian: DebianGuest) -> None:
     keeper = debian.start(["sudo", f"{VENV}/bin/schedtui", "setup", "--for-now"], terminal=(120, 40))
     assert keeper.shows("assword"), keeper.text
@@ -195,4 +232,4 @@ def test_without_setup_a_session_brings_the_helper_and_takes_it_away_again(debia
     assert "helper     ready" in debian.schedtui("status").good().output
     keeper.press(b"\x03")
     keeper.wait(60)
-    assert not debian.exists(str(Path("/run/schedtui-session")))
+    assert not debian.exists("/run/schedtui-session")

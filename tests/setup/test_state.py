@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from schedtui import __version__
 from schedtui.backend.setup.state import state
+from schedtui.backend.setup.sudo import program
 from schedtui.backend.setup.targets import UNITS, Targets
 from tests.setup.places import fresh_root, installed, needs_root
 
@@ -65,3 +67,17 @@ def test_when_an_update_took_its_python_away_setup_is_to_run_again(there: Target
         assert found.command == "sudo schedtui setup"
     finally:
         unit.write_text(text)
+
+
+@pytest.mark.parametrize("given", ["schedtui", "{}/schedtui"])
+def test_the_command_for_sudo_is_whole_where_sudo_does_not_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    own = tmp_path / "schedtui"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("sys.argv", [given.format(tmp_path), "status"])
+    assert program() == str(own)
+    monkeypatch.setattr("sys.argv", ["/usr/lib/python3/pytest", "status"])
+    assert program() == "schedtui"

@@ -21,7 +21,7 @@ def setup_command(*arguments: str) -> list[str]:
 
 def program() -> str:
     """How sudo finds this very schedtui: by its name where it looks, else by its path."""
-    own = Path(sys.argv[0]).resolve()
+    own = Path(shutil.which(sys.argv[0]) or sys.argv[0]).resolve()
     found = shutil.which("schedtui", path=_SUDO_LOOKS)
     named = own.name != "schedtui" or (found is not None and Path(found).resolve() == own)
     return "schedtui" if named else str(own)
