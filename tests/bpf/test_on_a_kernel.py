@@ -10,7 +10,7 @@ from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
 from tests.conftest import SOURCES, quiet
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.matrix]
 
 JOBS = """
 import os, sys, time
@@ -66,8 +66,6 @@ def output_of(machine: LabMachine, script: str) -> str:
 
 
 @pytest.mark.parametrize("by_vtime", [True, False])
-@pytest.mark.soak
-@pytest.mark.matrix
 def test_a_source_written_for_the_headers_of_6_12_runs(each_kernel: LabMachine, by_vtime: bool) -> None:
     each_kernel.load("old", compile_bpf(SOURCES / "old_style.bpf.c"), {"by_vtime": by_vtime})
 
@@ -78,8 +76,6 @@ def test_a_source_written_for_the_headers_of_6_12_runs(each_kernel: LabMachine, 
     assert each_kernel.unload().sched_ext == "disabled"
 
 
-@pytest.mark.soak
-@pytest.mark.matrix
 def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each_kernel: LabMachine) -> None:
     obj = compile_bpf(SOURCES / "all_forms.bpf.c")
     each_kernel.load("forms", obj, {})
@@ -92,8 +88,6 @@ def test_every_form_of_a_kfunc_is_found_on_the_oldest_and_the_newest_kernel(each
     each_kernel.unload()
 
 
-@pytest.mark.soak
-@pytest.mark.matrix
 def test_a_cpu_that_goes_is_not_counted_any_more_and_one_that_comes_is(each_kernel: LabMachine) -> None:
     each_kernel.load("counts", compile_bpf(SOURCES / "counts_cpus.bpf.c"), {})
     done = each_kernel.run(["sh", "-c", "cd /sys/devices/system/cpu/cpu1 && echo 0 > online && echo 1 > online"], 60)
@@ -117,8 +111,6 @@ def test_the_length_of_a_job_is_learned_by_its_name(lab: LabMachine) -> None:
     assert output_of(lab, SHORT_AND_LONG).split()[-1] == "short"
 
 
-@pytest.mark.soak
-@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["fair", "interactive"])
 def test_the_lowest_weight_still_runs_when_the_highest_comes_later(lab: LabMachine, name: str) -> None:
     apply(lab, resolve(load_library(), name, {}), quiet)

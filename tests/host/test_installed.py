@@ -144,7 +144,7 @@ def test_a_deep_dive_compiles_beside_the_helper(debian: DebianGuest) -> None:
 
 
 def test_new_code_needs_a_person_whom_polkit_can_ask(debian: DebianGuest) -> None:
-    refused = debian.run_as_user([PYTHON, "-c", LOAD_MINE], 300, given=b"\n").output
+    refused = debian.run_as_user([PYTHON, "-c", LOAD_MINE], 300, given=b"\n").good().output
     assert "refused:" in refused and "no desktop can ask you" in refused
     job = debian.start([PYTHON, "-c", LOAD_MINE], terminal=(120, 40))
     assert job.shows("ready"), job.text
@@ -215,8 +215,8 @@ def test_without_setup_the_terminal_program_hands_the_terminal_to_sudo_and_has_i
     screen.press("H")
     assert screen.shows("schedtui starts its helper as root", "password for user:"), screen.text
     screen.press(*f"{PASSWORD}\r")
-    assert screen.shows("The helper runs until you leave schedtui"), screen.text
-    assert debian.schedtui("status", "--json").good().data["can_load"]
+    assert screen.gone("schedtui starts its helper as root"), screen.text
+    assert until(lambda: debian.schedtui("status", "--json").good().data["can_load"], 60), screen.text
     screen.press("escape")
     assert screen.shows("What happened"), screen.text
     screen.press("q")

@@ -35,6 +35,8 @@ def busy_frames(frames: Iterator[Frame]) -> list[Frame]:
 
 
 @pytest.mark.lab
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_in_the_lab_every_wake_up_is_counted_by_cpu_and_by_task(lab: LabMachine) -> None:
     frames = lab.frames(1.0)
     next(frames)

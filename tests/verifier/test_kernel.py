@@ -45,6 +45,8 @@ def is_gone(trial: Trial) -> bool:
         return True
 
 
+@pytest.mark.soak
+@pytest.mark.matrix
 def test_a_policy_of_the_library_passes_and_its_figures_stand_beside_eevdfs(trial: Trial) -> None:
     stage = judged(trial, FAIR, quick=False)
     assert stage.verdict == "pass", stage.findings
