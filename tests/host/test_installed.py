@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 LOAD_MINE = """
 import sys
+from pathlib import Path
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.host import HostMachine
 obj = Path("/tmp/mine.o").read_bytes()
