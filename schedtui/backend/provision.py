@@ -10,7 +10,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from schedtui.backend.library.generated import find_git
 from schedtui.backend.machine import Progress
 from schedtui.backend.microvm.image import find_busybox
 from schedtui.backend.probes.deep import find_bcc
+from schedtui.backend.setup.sudo import program
 from schedtui.backend.verifier.sandbox import find_bubblewrap
 
 OLDEST_QEMU = 9
@@ -97,7 +97,7 @@ def install_command(lacking: list[Need], where: Distribution | None = None) -> s
     where = where or distribution()
     family = {where.id, *where.like}
     if "debian" in family:
-        return INSTALL_COMMAND if os.geteuid() == 0 else f"sudo {Path(sys.argv[0]).resolve()} lab install"
+        return INSTALL_COMMAND if os.geteuid() == 0 else f"sudo {program()} lab install"
     if family & {"fedora", "rhel"}:
         return f"sudo dnf install {_names(lacking, 'fedora')}"
     if "arch" in family:
