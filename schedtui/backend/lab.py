@@ -153,7 +153,7 @@ class LabMachine:
                     yield msgspec.structs.replace(frame, events=(note, *frame.events)) if note else frame
             except HelperGone as error:
                 if not self._closed:
-                    raise self._lost() from error
+                    raise self.guest.lost() from error
             return
 
     def scheduler(self) -> Scheduler:
@@ -238,7 +238,12 @@ class LabMachine:
             reply = guest.client.call(protocol.DoPanic(), _PANIC_PATIENCE_S)
             assert reply.panic is not None
             return reply.panic
-        guest.qemu.send_sysrq("S")
+        try:
+            guest.qemu.send_sysrq("S")
+        except LabFailed as error:
+            if not guest.qemu.has_ended():
+                raise
+            raise guest.lost() from error
         after = self._read_back()
         if not after.latched:  # by the helper that the panic did not reach
             with contextlib.suppress(SchedtuiError):
@@ -353,9 +358,10 @@ class LabMachine:
         try:
             return self.guest.client.call(body, timeout_s)
         except HelperGone as error:
-            if self.guest.qemu.alive():
+            guest = self.guest
+            if not guest.qemu.has_ended():
                 raise
-            raise self._lost() from error
+            raise guest.lost() from error
 
     def _read_back(self) -> Scheduler:
         try:
@@ -368,6 +374,3 @@ class LabMachine:
                 "The guest did not answer after the panic, so it was ended; nothing of it runs any more.",
                 "Press m to open a fresh lab.",
             ) from error
-
-    def _lost(self) -> LabFailed:
-        return LabFailed("The lab's machine ended unexpectedly.", "Press m to open a fresh one; it takes a second.")

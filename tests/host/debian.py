@@ -110,7 +110,7 @@ class DebianGuest(DesktopGuest):
             raise
         try:
             self._guest.greet(60)
-            self._links = {name: Link(name, qemu.ports[name]) for name in (ROOT_PORT, USER_PORT)}
+            self._links = {name: Link(name, qemu) for name in (ROOT_PORT, USER_PORT)}
             told, _ = self._links[ROOT_PORT].call("unpack", _package(), folder="/")
             assert told["code"] == 0
             self.run_as_root(["chown", "-R", "user:user", VENV]).good()

@@ -223,8 +223,7 @@ class DesktopGuest:
         shape = Shape(qemu.path, version, self.kernel, self._cpus, self._memory_mib, _plan(), ports=inside.PORTS)
         self._guest, _, _ = Snapshots(_snapshots()).open(shape, quiet)
         try:
-            ports = self._guest.qemu.ports
-            self._links = {name: Link(name, ports[name]) for name in (ROOT_PORT, USER_PORT, PYTHON_PORT)}
+            self._links = {name: Link(name, self._guest.qemu) for name in (ROOT_PORT, USER_PORT, PYTHON_PORT)}
             self._carry_in()
         except BaseException:
             self.close()

@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
+from schedtui.backend.microvm.qemu import Qemu
+
 _SLACK_S = 180.0
 """A guest on a busy computer is slow, and that says nothing."""
 
@@ -22,8 +24,9 @@ class DesktopFailed(AssertionError):
 class Link:
     """Our end of a port of the guest: calls from any thread, answers matched by id."""
 
-    def __init__(self, name: str, port: socket.socket) -> None:
-        self._name, self._port = name, port
+    def __init__(self, name: str, qemu: Qemu) -> None:
+        """``name``: of one of the ports that ``qemu`` was started with."""
+        self._name, self._qemu, self._port = name, qemu, qemu.ports[name]
         self._ids = count(1)
         self._waiting: dict[int, Future[tuple[dict[str, Any], bytes]]] = {}
         self._sending = threading.Lock()
@@ -51,8 +54,9 @@ class Link:
     def _read(self) -> None:
         for message, payload in messages(self._port):
             self._waiting.pop(message["id"]).set_result((message, payload))
+        why = f"{self._name}: the guest ended. Its last words:\n{self._qemu.last_console()}"
         for each in self._waiting.values():
-            each.set_exception(DesktopFailed(f"{self._name}: the guest ended"))
+            each.set_exception(DesktopFailed(why))
 
 
 def send(port: socket.socket, message: dict[str, Any], payload: bytes) -> None:

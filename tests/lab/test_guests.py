@@ -177,6 +177,19 @@ def test_kill_9_of_qemu_ends_the_stream_with_a_sentence(lab: LabMachine) -> None
         lab.scheduler()
 
 
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [("nothing", r"stopped \(it said: .*Kernel panic"), ("int3: 0000 [#1] SMP NOPTI", "no scheduler is to blame")],
+    ids=["a crash", "the emulator's"],
+)
+def test_a_kernel_that_crashed_is_told_with_its_last_words(lab: LabMachine, printed: str, told: str) -> None:
+    crash = f"echo '<0>{printed}' > /dev/kmsg; echo c > /proc/sysrq-trigger"
+    for act in (lambda: lab.run(["sh", "-c", crash], 10), lab.panic, lab.scheduler):
+        with pytest.raises(LabFailed, match=told) as caught:
+            act()
+        assert printed in caught.value.details
+
+
 def test_two_labs_at_once_have_a_guest_each(lab: LabMachine) -> None:
     other = LabMachine(kernel=kernel_image(DEFAULT), cpus=2)
     other.open(quiet)

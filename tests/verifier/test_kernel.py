@@ -5,6 +5,7 @@ That each rule finds its bad policy is the corpus's.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def test_the_emulators_own_fault_is_not_the_policys(trial: Trial) -> None:
 def crash_when_loaded(trial: Trial, last_words: str) -> None:
     loaded = "while ! grep -q enabled /sys/kernel/sched_ext/state; do sleep 0.1; done"
     script = f"{loaded}; echo '{last_words}' > /dev/console; echo c > /proc/sysrq-trigger"
-    with pytest.raises(Exception, match=r"ended|gone|went"):
+    with contextlib.suppress(LabFailed):  # in a thread, where nothing would come of an assertion
         trial.machine.run(["sh", "-c", script], 60)
 
 

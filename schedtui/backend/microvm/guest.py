@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -15,6 +16,11 @@ _FAILED = "SCHEDTUI AGENT FAILED: "
 _CLOCK_WRONG = "SCHEDTUI CLOCK WRONG: "
 _TIMER_LATE = "8254 timer not connected to IO-APIC"
 """What the kernel says, and often ends with, when the emulator came too seldom to run while it looked for its timer."""
+EMULATORS_OOPS = "int3: 0000 ["
+"""QEMU without KVM may run a stale breakpoint while the kernel patches its own code, as it does at each load."""
+_PANIC = "Kernel panic"
+_LINES_TOLD = 40
+_SINCE_BOOT = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
 class ClockWrong(LabFailed):
@@ -32,6 +38,18 @@ class Guest:
     def greet(self, timeout_s: float = 15) -> Reply:
         """Wait for the helper's answer to a hello; gives the guest the time of day. Raises LabFailed, HelperGone."""
         return self.client.hello(timeout_s)
+
+    def lost(self) -> LabFailed:
+        """What is to be said of a guest that ended by itself; the last lines of its kernel are the details."""
+        console = self.qemu.last_console()
+        if EMULATORS_OOPS in console:
+            why = "The emulator made the lab's kernel stop, as it does once in a great while; no scheduler is to blame."
+        elif _PANIC in console:
+            why = f"The lab's kernel stopped{_last_words(console)}."
+        else:
+            why = "The lab's machine ended unexpectedly."
+        lines = [each.rstrip() for each in console.splitlines() if each.strip()]
+        return LabFailed(why, "Press m to open a fresh one; it takes a second.", "\n".join(lines[-_LINES_TOLD:]))
 
     def close(self) -> None:
         """End the guest; nothing of it is left."""
@@ -59,7 +77,7 @@ def wait_for_agent(qemu: Qemu, limit_s: float) -> str:
             )
         if _TIMER_LATE in console:
             raise _clock_wrong()
-        if not qemu.alive() or "Kernel panic" in console:
+        if not qemu.alive() or _PANIC in console:
             raise LabFailed(
                 f"The guest stopped while booting{_last_words(console)}.",
                 "Choose another kernel: schedtui lab kernels",
@@ -100,7 +118,7 @@ def restore(config: GuestConfig, snapshot: Path, port: str) -> tuple[Guest, Repl
 
 
 def _last_words(console: str) -> str:
-    lines = [line.strip() for line in console.splitlines() if line.strip()]
-    panic = [line for line in lines if "Kernel panic" in line]
+    lines = [_SINCE_BOOT.sub("", line.strip()) for line in console.splitlines() if line.strip()]
+    panic = [line for line in lines if _PANIC in line]
     last = (panic or lines)[-1:]
     return f" (it said: {last[0][:160]})" if last else ""

@@ -22,6 +22,8 @@ from typing import Any
 from schedtui.backend.errors import LabFailed, MissingTool
 
 _CONSOLE_KEPT = 64 << 10
+_CONSOLE_PATIENCE_S = 1.0
+_ENDING_S = 0.5
 # No daemons that walk memory by themselves: in a guest whose CPUs are emulated they are most of what an idle one does.
 _KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off transparent_hugepage=never damon_stat.enabled=0"
 
@@ -152,7 +154,8 @@ class Qemu:
         self.agent = agent
         self.serial = serial
         self._console_socket = console
-        threading.Thread(target=self._read_console, name="console", daemon=True).start()
+        self._console_reader = threading.Thread(target=self._read_console, name="console", daemon=True)
+        self._console_reader.start()
         self._monitor_socket = monitor
         self._monitor = monitor.makefile("rwb")
         try:
@@ -167,9 +170,20 @@ class Qemu:
         """The last lines that the guest printed."""
         return self._console.decode(errors="replace")
 
+    def last_console(self) -> str:
+        """The last lines that a guest printed that ends or has ended, once all of them were read."""
+        self._console_reader.join(_CONSOLE_PATIENCE_S)
+        return self.console
+
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process.poll() is None
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended, or does so right now: its connections close a moment before it is gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_ENDING_S)
+        return not self.alive()
 
     def command(self, name: str, timeout_s: float = 10, **arguments: object) -> Any:
         """One QMP command and its answer. Raises LabFailed when QEMU refuses it, ends, or does not answer."""

@@ -2,7 +2,8 @@
 /*
  * The stress suite: small tests of a scheduler, first under the kernel's own, then under a sched_ext policy.
  *
- *   stress suite BASELINE POLICY   where each is a list such as crowd:1000,pinned:600 (test:milliseconds)
+ *   stress suite BASELINE POLICY SECONDS   where each is a list such as crowd:1000,pinned:600 (test:milliseconds), and
+ *                                  a CPU may take so long to go and to come back
  *   stress ready SECONDS           returns when a suite has its baseline and waits for a policy
  *
  * The suite prints one JSON object for each test. It is started before the policy is loaded and runs in the real-time
@@ -43,8 +44,7 @@
 #define MOST_CPUS 16 /* more would be a load of its own */
 #define NS_PER_MS 1000000ULL
 #define NS_PER_US 1000ULL
-#define LIMIT_TO_ENABLE_MS 60000
-#define LIMIT_OF_HOTPLUG_MS 8000
+#define LIMIT_TO_ENABLE_MS 120000
 #define LOOK_MS 10
 #define BURST_MS 50
 #define WINDOW_MS 100
@@ -652,6 +652,8 @@ static void set_online(int cpu, const char *value)
  * The last CPU goes and comes back, under load, and with a task that may run nowhere else (the kernel lets it run
  * elsewhere then). Another process does it, because it may never return.
  */
+static uint64_t hotplug_limit_ms;
+
 static bool hotplug(uint64_t ms)
 {
 	struct sched_param one = { .sched_priority = 1 };
@@ -675,7 +677,7 @@ static bool hotplug(uint64_t ms)
 		set_online(last_cpu, "1");
 		_exit(0);
 	}
-	limit = now_ns() + LIMIT_OF_HOTPLUG_MS * NS_PER_MS;
+	limit = now_ns() + hotplug_limit_ms * NS_PER_MS;
 	while (worker > 0 && !ended && now_ns() < limit) {
 		sleep_ms(2);
 		ended = waitpid(worker, &status, WNOHANG);
@@ -804,8 +806,10 @@ int main(int argc, char **argv)
 		run_job(false);
 	if (readlink("/proc/self/exe", path, sizeof(path) - 1) > 0)
 		own_path = path;
-	if (argc == 4 && !strcmp(argv[1], "suite"))
+	if (argc == 5 && !strcmp(argv[1], "suite")) {
+		hotplug_limit_ms = atoi(argv[4]) * 1000;
 		return suite(argv[2], argv[3]);
+	}
 	if (argc == 3 && !strcmp(argv[1], "ready"))
 		return wait_until_ready(atoi(argv[2]));
 	fprintf(stderr, "usage: stress suite BASELINE POLICY | stress ready SECONDS\n");
