@@ -344,6 +344,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """The external scheduler's program, as it is called on PATH."""
     modes: tuple[Mode, ...] = ()
     """An external scheduler's flags for each goal."""
+    default_mode: str = ""
+    """The goal whose mode it is started in when nobody names one: for a program that does not start by itself."""
     goal: str = ""
     """The mode that an external scheduler is to be started in; empty: as it is by itself."""
     note: str = ""

@@ -118,7 +118,7 @@ def _next(word: str, left: list[str]) -> str:
 def _goal(policy: Policy, known: _Known, of_mode: dict[str, str]) -> str:
     """The goal of the mode that has exactly these flags, beside those that are tunables."""
     if not of_mode:
-        return ""
+        return policy.default_mode
     for mode in known.modes:
         own = {name: value or "" for name, value in _flags(mode).items() if name not in known.tunables}
         if own == of_mode:

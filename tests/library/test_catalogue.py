@@ -311,6 +311,7 @@ def test_an_external_scheduler_has_a_program_and_modes_instead_of_a_source(folde
             14,
             "two modes for gaming",
         ),
+        ('binary = "scx_toy"', 'binary = "scx_toy"\ndefault_mode = "audio"', 6, "no mode has that goal"),
     ],
 )
 def test_a_damaged_external_entry_is_named_with_file_and_line(

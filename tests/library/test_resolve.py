@@ -154,6 +154,23 @@ def test_a_mode_whose_flag_its_version_lacks_is_left_out_and_told(
     assert "--faster" in proposal.reason
 
 
+def test_one_that_does_not_start_by_itself_is_started_in_its_default_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(tmp_path, monkeypatch)
+    external_first(tmp_path)
+    entry = tmp_path / "scx_toy" / "policy.toml"
+    for name in ("scx_toy", "smooth"):
+        policy = resolve(load_library(tmp_path), name).policy
+        assert policy is not None
+        assert program_of(policy, {}).arguments == ()
+    entry.write_text(entry.read_text().replace("[[mode]]", 'default_mode = "gaming"\n\n[[mode]]', 1))
+    for name in ("scx_toy", "smooth"):
+        policy = resolve(load_library(tmp_path), name).policy
+        assert policy is not None
+        assert program_of(policy, {}).arguments == ("--fast",)
+
+
 def test_a_preset_that_only_others_serve_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     add_external(tmp_path)

@@ -57,6 +57,8 @@ def test_the_flags_of_a_mode_choose_the_mode_and_the_others_stay_settings() -> N
     assert (policy.goal, settings) == ("battery", {own.name: own.default})
     assert arguments_of(policy.modes, policy.tunables, policy.goal, {}) == ("--powersave",)
     assert flags.settings_from(lavd, [])[0].goal == ""
+    layered = POLICIES["scx_layered"]
+    assert flags.settings_from(layered, ["--slice-us", "9000"])[0].goal == "server", "it has none without a mode"
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ class _PolicyFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     not_for: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     mode: tuple[_ModeEntry, ...] = ()
+    default_mode: str = ""
     tunable: tuple[_TunableEntry, ...] = ()
     statistic: tuple[_StatisticEntry, ...] = ()
 
@@ -241,6 +242,8 @@ def _read_policy(path: Path, origin: Origin) -> Policy:
         origin=origin,
         binary=entry.binary,
         modes=_modes_of(entry, text),
+        default_mode=entry.default_mode,
+        goal=entry.default_mode,
         note=_read_note(path.parent / "NOTE.md"),
     )
 
@@ -267,6 +270,8 @@ def _modes_of(entry: _PolicyFile, text: str) -> tuple[Mode, ...]:
         if any(each.goal == mode.goal for mode in modes):
             raise _Wrong(f"there are two modes for {each.goal}", _line(text, "goal", table))
         modes.append(Mode(goal=each.goal, flags=each.flags, reason=each.reason))
+    if entry.default_mode and not any(each.goal == entry.default_mode for each in modes):
+        raise _Wrong(f"default_mode is “{entry.default_mode}”, but no mode has that goal", _line(text, "default_mode"))
     return tuple(modes)
 
 

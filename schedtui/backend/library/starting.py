@@ -34,10 +34,12 @@ def why_not(policy: Policy, kind: MachineKind) -> str:
 def in_mode(policy: Policy, goal: str) -> tuple[Policy, str]:
     """The scheduler in its mode for a goal, and what a person should know of that, in a sentence; may be empty.
 
-    A policy with a source stays as it is. Where it has no mode for the goal, or its installed version lacks
-    a flag of it, it is as it is by itself.
+    A policy with a source stays as it is. Where it has no mode for the goal, it is in its default mode; where it has
+    none either, or its installed version lacks a flag of it, it is as it is by itself.
     """
     if not any(each.goal == goal for each in policy.modes):
+        goal = policy.default_mode
+    if not goal:
         return replace(policy, goal=""), ""
     found = fit(policy)
     if found is not None and not any(each.goal == goal for each in found.modes):
