@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ TRIALS_AT_MOST = 5
 # How long an example takes depends on what else the computer does, and is no property of the program.
 hypothesis.settings.register_profile("any computer", deadline=None)
 hypothesis.settings.load_profile("any computer")
+
+# A job that a shell started in the background ignores Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def quiet(_stage: str, _seconds: float) -> None:
