@@ -5,6 +5,7 @@
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
 # make scx      build the external schedulers that tests and benchmarks run, with cargo (they are large)
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
+# make bench-schedulers  the external schedulers and ours beside EEVDF; writes the table of docs/BENCHMARKS.md
 # make bench-policies  what each policy is better at than EEVDF; writes the table of docs/POLICIES.md
 # make recordings  record the sessions that snapshot tests play, anew, in the lab
 # make screenshot  draw the README's picture anew, from one of the recordings
@@ -17,7 +18,7 @@ ADD_VENV := { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq -o Dpkg:
 	|| { echo "Python's venv is missing: sudo apt install python3-venv"; exit 1; }
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: scx run setup test check lint bench bench-policies soak matrix mutations recordings screenshot clean
+.PHONY: scx run setup test check lint bench bench-schedulers bench-policies soak matrix mutations recordings screenshot clean
 
 run: .venv/.lab
 	@exec $(BIN)/schedtui
@@ -72,6 +73,10 @@ test: setup lint $(SCX)/bin/scx_bpfland
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.product
+	$(BIN)/python -m tests.benchmarks.host
+
+bench-schedulers: setup scx
+	$(BIN)/python -m tests.benchmarks.schedulers --pairs 5 --write
 
 bench-policies: setup
 	$(BIN)/python -m tests.benchmarks.policies --write

@@ -1,10 +1,13 @@
 """What schedtui costs on a person's own computer, by section: ``python -m tests.benchmarks.host [SECTION]``.
 
-The guest of a lab stands for the computer. What is emulated there costs about ten times what it costs elsewhere.
+The guest of a lab stands for the computer; what the helper costs where nothing is emulated is measured on this one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,16 +16,22 @@ from pathlib import Path
 
 import click
 
-from schedtui.backend.breaker import Breaker
+from schedtui.backend.bpf.compiler import compile_bpf
+from schedtui.backend.breaker import INTERVAL_S, Breaker
 from schedtui.backend.deploy import Deployer, compiled
+from schedtui.backend.helper import protocol
+from schedtui.backend.helper.client import HelperClient, connect
+from schedtui.backend.helper.places import Places
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import load_library
+from schedtui.backend.microvm.image import probe_source
 from schedtui.backend.model import Deployment, digest_of
 from schedtui.backend.store import Store
 from tests.benchmarks import panic
 from tests.host.desktop import DesktopGuest
 
 _WATCHED_S = 30.0
+_STARTED_S = 5.0
 _TICKS = 100.0
 """Of /proc's CPU time, in a second."""
 _HELPER = "for p in /proc/[0-9]*; do read name < $p/comm; [ $name = schedtui-helper ] && cat $p/stat; done"
@@ -49,9 +58,7 @@ def breaker() -> None:
         machine.close()
     own, helper = (100 * (with_it - without) for with_it, without in zip(watching, idle, strict=True))
     click.echo(f"circuit breaker, a sample a second: {own:.2f} % of a core (≤ 0.2 %), over {_WATCHED_S:.0f} s")
-    click.echo(
-        f"  and {helper:.2f} % of an emulated one in the helper, where it is about {helper / 10:.2f} % elsewhere"
-    )
+    click.echo(f"  and {helper:.2f} % of an emulated one in the helper (what that is elsewhere: section idle)")
 
 
 def helper() -> None:
@@ -71,6 +78,54 @@ def helper() -> None:
         _tell_idle(desktop, pid, "the same, nobody connected")
 
 
+def idle() -> None:
+    """What the helper costs this computer, which is not emulated: asked for nothing, and for a sample a second."""
+    sched_ext = "with" if Path("/sys/kernel/sched_ext").is_dir() else "without"
+    click.echo(f"helper, on this computer, {sched_ext} sched_ext, over {_WATCHED_S:.0f} s each:")
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Places.given(Path(folder)).probe
+        probe.parent.mkdir(mode=0o700, parents=True)
+        probe.write_bytes(compile_bpf(probe_source()))
+        probe.chmod(0o600)
+        module = [sys.executable, "-I", "-m", "schedtui.backend.helper.daemon", "--root", folder]
+        with subprocess.Popen(module, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
+            time.sleep(_STARTED_S)
+            alone = _percent_of(it.pid, lambda: time.sleep(_WATCHED_S))
+            click.echo(f"  nobody connected: {alone:.3f} % of a core (≤ 0.1 %)")
+            socket = Places.given(Path(folder)).socket
+            with contextlib.closing(connect(socket, owner=os.geteuid())) as client:
+                client.hello()
+                source = _sampled(client, 2)
+                asked = _percent_of(it.pid, lambda: _sampled(client, _WATCHED_S))
+            click.echo(f"  a sample a second, as a circuit breaker asks for ({source}): {asked - alone:.3f} % more")
+            it.terminate()
+
+
+def _sampled(client: HelperClient, seconds: float) -> str:
+    """Ask for a sample every second; where the latencies came from."""
+    over = time.monotonic() + seconds
+    source = ""
+    while time.monotonic() < over:
+        reply = client.call(protocol.TakeSample(), 10)
+        assert reply.sample is not None
+        source = reply.sample.source
+        time.sleep(INTERVAL_S)
+    return source
+
+
+def _percent_of(pid: int, act: Callable[[], object]) -> float:
+    """CPU time of all threads of a process of this computer while ``act`` goes on, in percent of a core."""
+    began, before = time.monotonic(), _used_here_s(pid)
+    act()
+    return 100 * (_used_here_s(pid) - before) / (time.monotonic() - began)
+
+
+def _used_here_s(pid: int) -> float:
+    """CPU time of all threads of a process of this computer, in seconds, to the nanosecond."""
+    each = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(path.read_text().split()[0]) for path in each) / 1e9
+
+
 def _tell_memory(desktop: DesktopGuest, pid: int, when: str) -> None:
     fields = dict(each.split(":", 1) for each in desktop.read(f"/proc/{pid}/status").decode().splitlines())
     now, most = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
@@ -81,7 +136,7 @@ def _tell_idle(desktop: DesktopGuest, pid: int, when: str) -> None:
     before = _used_s(desktop.read(f"/proc/{pid}/stat"))
     time.sleep(_WATCHED_S)
     percent = 100 * (_used_s(desktop.read(f"/proc/{pid}/stat")) - before) / _WATCHED_S
-    click.echo(f"helper, {when}: {percent:.2f} % of an emulated core, about {percent / 10:.3f} % elsewhere (≤ 0.1 %)")
+    click.echo(f"helper, {when}: {percent:.2f} % of an emulated core (elsewhere: section idle)")
 
 
 def _used_s(stat: bytes) -> float:
@@ -121,7 +176,7 @@ def _helper_s(machine: LabMachine) -> float:
     return _used_s(machine.run(["sh", "-c", _HELPER], 30).output.encode())
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"helper": helper, "breaker": breaker, "panic": panic.main}
+SECTIONS: dict[str, Callable[[], None]] = {"helper": helper, "idle": idle, "breaker": breaker, "panic": panic.main}
 
 
 def main(names: list[str]) -> None:

@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 
 from schedtui.backend.deploy import apply, resolve
 from schedtui.backend.errors import SchedtuiError
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.library.catalogue import Library, load_library
-from schedtui.backend.library.starting import in_mode, why_not
+from schedtui.backend.library.starting import why_not
 from schedtui.backend.model import Setting
 from tests.benchmarks.policies import CPUS, Comparison, Scenario, alone, guest
 from tests.schedulers import FOLDER, NAMES
@@ -32,8 +31,6 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- table: python -m tests.benchmarks.schedulers -->", "<!-- end of schedulers -->"
 OURS = ("fair", "interactive", "batch", "longest-first", "locality", "shortest-first")
 _SETTINGS: dict[str, dict[str, Setting]] = {"longest-first": {"long_job": "longest"}}
-_GOALS = {"scx_layered": "server"}
-"""The mode of those that do not start without one."""
 _WARM_UP_S = 2.0
 _THERE = "/tmp/load"
 
@@ -91,8 +88,7 @@ def _figures(machine: LabMachine, library: Library, name: str) -> Iterator[tuple
     if name:
         proposal = resolve(library, name, dict(_SETTINGS.get(name, {})))
         assert proposal.policy is not None
-        policy, _ = in_mode(proposal.policy, _GOALS.get(name, ""))
-        apply(machine, msgspec.structs.replace(proposal, policy=policy), _quiet)
+        apply(machine, proposal, _quiet)
     else:
         machine.unload()
     for each in LOADS:
