@@ -51,9 +51,11 @@ async def test_from_words_to_what_is_kept_and_f12_takes_it_away(monkeypatch: pyt
             return asking.is_over or (asking.question is not None and asking.question.kind == kind)
 
         await until(pilot, lambda: is_asked("try"), PROOF_PATIENCE_S)
+        assert not asking.is_over, (asking.ended, asking.report)
         assert asking.report is not None, screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: is_asked("keep"), LAB_PATIENCE_S)
+        assert not asking.is_over, (asking.ended, asking.report)
         assert asking.comparison is not None, screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: asking.is_over or is_asked("try"), PROOF_PATIENCE_S)
