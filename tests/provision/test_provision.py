@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from schedtui.backend.apt import Distribution
+from schedtui.backend.bpf import libbpf
+from schedtui.backend.bpf.compiler import find_clang
 from schedtui.backend.errors import MissingTool
 from schedtui.backend.provision import find_qemu, install_command, missing, needs
 
@@ -95,3 +100,33 @@ def test_an_unknown_distribution_gets_the_names_of_what_is_needed() -> None:
 @pytest.mark.lab
 def test_nothing_is_missing_where_the_lab_is_tested() -> None:
     assert missing() == []
+
+
+def test_a_libbpf_that_is_replaced_while_the_program_runs_is_seen(tmp_path: Path) -> None:
+    """What ``lab install`` does where an old one was installed; in a process of its own, as libraries stay loaded."""
+    functions = "".join(f"int {name}(void) {{ return 1; }}\n" for name, _, _ in libbpf._FUNCTIONS)
+    compiled = [
+        "-shared",
+        "-w",
+        "-fno-builtin",
+        "-nostdlib",
+        "-Wl,-soname,libbpf.so.1",
+        "-o",
+        str(tmp_path / "libbpf.so.1"),
+    ]
+    subprocess.run([find_clang().path, *compiled, "-x", "c", "-"], input=functions, text=True, check=True)
+    script = (
+        "import os, sys\n"
+        "from schedtui.backend.provision import missing\n"
+        "print([each.found for each in missing() if each.debian == 'libbpf1'])\n"
+        "os.remove(sys.argv[1])\n"
+        "print([each.found for each in missing() if each.debian == 'libbpf1'])\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "libbpf.so.1")],
+        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == "['libbpf 1.1 is too old: schedulers need 1.2 or newer.']\n[]\n"

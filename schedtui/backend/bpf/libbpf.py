@@ -8,6 +8,7 @@ Source: https://libbpf.readthedocs.io/en/latest/api.html; the ABI is stable sinc
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import errno
 import mmap
@@ -116,6 +117,7 @@ def _library() -> Any:
         raise MissingTool("libbpf is not installed: it is what loads schedulers into the kernel.", _INSTALL) from error
     found = (library.libbpf_major_version(), library.libbpf_minor_version())
     if found < OLDEST:
+        _ctypes.dlclose(library._handle)  # else a newer one, installed next, would not be seen by this process
         raise MissingTool(
             f"libbpf {found[0]}.{found[1]} is too old: schedulers need {OLDEST[0]}.{OLDEST[1]} or newer.", _INSTALL
         )
