@@ -19,7 +19,8 @@ _TIMER_LATE = "8254 timer not connected to IO-APIC"
 EMULATORS_OOPS = "int3: 0000 ["
 """QEMU without KVM may run a stale breakpoint while the kernel patches its own code, as it does at each load."""
 _PANIC = "Kernel panic"
-_LINES_TOLD = 40
+LINES_TOLD = 100
+"""Of a guest's console: a panic takes up to 45 lines, and an oops before it as many."""
 _SINCE_BOOT = re.compile(r"^\[ *\d+\.\d+\] ")
 
 
@@ -49,7 +50,7 @@ class Guest:
         else:
             why = "The lab's machine ended unexpectedly."
         lines = [each.rstrip() for each in console.splitlines() if each.strip()]
-        return LabFailed(why, "Press m to open a fresh one; it takes a second.", "\n".join(lines[-_LINES_TOLD:]))
+        return LabFailed(why, "Press m to open a fresh one; it takes a second.", "\n".join(lines[-LINES_TOLD:]))
 
     def close(self) -> None:
         """End the guest; nothing of it is left."""

@@ -27,7 +27,7 @@ from schedtui.backend.errors import (
 )
 from schedtui.backend.lab import LabMachine
 from schedtui.backend.machine import Progress
-from schedtui.backend.microvm.guest import EMULATORS_OOPS
+from schedtui.backend.microvm.guest import EMULATORS_OOPS, LINES_TOLD
 from schedtui.backend.microvm.lock import locked
 from schedtui.backend.model import (
     Completed,
@@ -71,7 +71,6 @@ that CPU cannot come back."""
 _READY_LIMIT_S = 30
 _LOOK_S = 0.1
 _TOLD_WITHIN_S = 3.0
-_CONSOLE_LINES = 40
 _PATH = "/tmp/stress"
 _THROWN_OUT_AT_ONCE = "The kernel threw"
 """How the loader's words begin for a policy that was accepted, and ended by a fault of its own right away."""
@@ -146,7 +145,7 @@ class Trial:
             except _GONE as error:
                 if not self._blamed or (self._was_killed() and not self._hung):
                     raise LabFailed("The lab's machine ended, and the policy is not to blame.", "Try again.") from error
-                if EMULATORS_OOPS in self._qemu.console:
+                if EMULATORS_OOPS in self._qemu.last_console():
                     raise EmulatorFailed(
                         "The emulator made the lab's kernel stop, as it does once in a great while.", "Try again."
                     ) from error
@@ -363,10 +362,10 @@ class Trial:
         return rest.split()[0] if mark and rest.split() else ""
 
     def _died(self, error: SchedtuiError) -> Finding:
-        lines = [each.rstrip() for each in self._qemu.console.splitlines() if each.strip()]
+        lines = [each.rstrip() for each in self._qemu.last_console().splitlines() if each.strip()]
         lines = [each for each in lines if not each.startswith(stress.MARK)]
         words = next((each for each in reversed(lines) if "Kernel panic" in each), "")
-        last = lines[-_CONSOLE_LINES:]
+        last = lines[-LINES_TOLD:]
         what = "crashed" if words else "hung"
         said = f" It said: {words.split('] ')[-1]}." if words else ""
         ended = f"It came to no end in {self._given_s:g} s." if self._hung else error.message
