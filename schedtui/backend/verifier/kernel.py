@@ -69,6 +69,8 @@ _STARTING_S = 60.0
 """A program may take so long each time it loads: emulated, scx_lavd took 43 s. While it loads anew, because a CPU went,
 that CPU cannot come back."""
 _READY_LIMIT_S = 30
+_ANEW_WITHIN_S = 20.0
+"""The helper loads a policy anew that the kernel ended because a CPU went or came: emulated, within seconds."""
 _LOOK_S = 0.1
 _TOLD_WITHIN_S = 3.0
 _PATH = "/tmp/stress"
@@ -279,19 +281,21 @@ class Trial:
             raise
         except SchedtuiError as error:
             raise LoadRejected(error.message, error.remedy, error.details) from error
+        loads = self.machine.scheduler().enable_seq
         before = self._watch(suite)
         done = suite.done()
         host_share = self._host_share()
         results = stress.read_results(done.output)
-        anew = isinstance(obj, Program) and _left_at_hotplug(results) and self._comes_back(name)
         now = self.machine.scheduler()
-        if done.exit_code and now.sched_ext == "enabled" and not anew:
-            self._blamed = host_share > _ENOUGH
-            raise LabFailed("The stress suite did not come to its end: too little CPU time was left for it.")
-        findings = [_restarts("This program starts itself anew when a CPU goes or comes back.")] if anew else []
+        findings: list[Finding] = []
         gone = False
         if now.sched_ext != "enabled":
-            findings, gone = self._after_its_end(name, obj, settings, results)
+            findings, gone, now = self._after_its_end(name, obj, settings, results)
+        if not gone and now.enable_seq > loads and _was_at_hotplug(results):
+            findings = [_restarts(isinstance(obj, Program))]
+        elif done.exit_code and not gone:
+            self._blamed = host_share > _ENOUGH
+            raise LabFailed("The stress suite did not come to its end: too little CPU time was left for it.")
         findings += about_counters(now.rejected, now.events or before.events)
         try:
             self.machine.unload()
@@ -319,42 +323,40 @@ class Trial:
 
     def _after_its_end(
         self, name: str, obj: Loadable, settings: dict[str, Setting], results: list[Result]
-    ) -> tuple[list[Finding], bool]:
-        """Why the kernel took the policy out. One that it wants started anew, because CPUs came or went, is."""
-        event = self._ending()
-        if _STALLED in event.text and self._was_kept_waiting():
+    ) -> tuple[list[Finding], bool, Scheduler]:
+        """Why the kernel took the policy out; one that it wants started anew, because CPUs came or went, is.
+
+        Returns what is held against it, whether it is gone for good, and the scheduler that runs by then.
+        """
+        event = self._ending(name, _STARTING_S if isinstance(obj, Program) else _ANEW_WITHIN_S, results)
+        if event is not None and _STALLED in event.text and self._was_kept_waiting():
             raise EmulatorFailed(
                 f"This computer was too busy to tell whether {name} lets tasks wait too long.", "Try again later."
             )
-        if event.kind == "bad" or not (results and results[-1].hotplug and _RESTART in event.text):
-            return [_thrown_out(event, self._test())], True
-        self._say(f"loading {name} anew")
-        self.machine.load(name, obj, settings)
-        meaning = "The kernel starts this policy anew when a CPU goes or comes back, as around sleep."
-        return [_restarts(meaning, "Give it cpu_online() and cpu_offline() if it should live on.")], False
+        if event is not None and (event.kind == "bad" or not (_was_at_hotplug(results) and _RESTART in event.text)):
+            return [_thrown_out(event, self._test())], True, self.machine.scheduler()
+        if event is not None:
+            self._say(f"loading {name} anew")
+            self.machine.load(name, obj, settings)
+        return [], False, self.machine.scheduler()
 
-    def _comes_back(self, name: str) -> bool:
-        """Whether a program that the kernel ended for a CPU's sake is the scheduler again, by itself."""
-        self._say(f"waiting for {name} to start itself anew")
-        limit = time.monotonic() + _STARTING_S
-        while time.monotonic() < limit:
-            now = self.machine.scheduler()
-            if now.sched_ext == "enabled":
-                return now.policy == name
-            time.sleep(_LOOK_S)
-        return False
-
-    def _ending(self) -> Event:
-        """What the helper says of the end of the policy."""
+    def _ending(self, name: str, back_within_s: float, results: list[Result]) -> Event | None:
+        """What the helper says of the end of the policy; None when it was a CPU's coming or going that ended it, and
+        it runs again by itself, or by the helper, within this time.
+        """
         limit = time.monotonic() + _TOLD_WITHIN_S
-        last = Event(time=time.time(), kind="bad", text="the policy is gone, and the kernel does not say why")
-        for frame in self.machine.frames(0.1):
+        if _was_at_hotplug(results):
+            limit = time.monotonic() + back_within_s
+            self._say(f"waiting for {name} to start anew")
+        for frame in self.machine.frames(_LOOK_S):
             for each in frame.events:
                 if each.kind in ("bad", "warning"):
                     return each
+            if frame.scheduler.sched_ext == "enabled":
+                return None
             if time.monotonic() > limit:
                 break
-        return last
+        return Event(time=time.time(), kind="bad", text="the policy is gone, and the kernel does not say why")
 
     def _test(self) -> str:
         """The test that the guest began last, as its console says."""
@@ -445,12 +447,19 @@ def _rejected(error: LoadRejected) -> Finding:
     )
 
 
-def _left_at_hotplug(results: Sequence[Result]) -> bool:
-    return bool(results) and results[-1].policy and results[-1].hotplug == "done" and not results[-1].lasted
+def _was_at_hotplug(results: Sequence[Result]) -> bool:
+    return bool(results) and results[-1].policy and results[-1].hotplug == "done"
 
 
-def _restarts(meaning: str, remedy: str = "") -> Finding:
-    return Finding(rule="restarts-at-hotplug", severity="note", place=TESTS["hotplug"], meaning=meaning, remedy=remedy)
+def _restarts(itself: bool) -> Finding:
+    who = "This program starts itself" if itself else "The kernel has this policy started"
+    return Finding(
+        rule="restarts-at-hotplug",
+        severity="note",
+        place=TESTS["hotplug"],
+        meaning=f"{who} anew when a CPU goes or comes back, as around sleep.",
+        remedy="" if itself else "Give it cpu_online() and cpu_offline() if it should live on.",
+    )
 
 
 def _thrown_out(event: Event, test: str) -> Finding:
