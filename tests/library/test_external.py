@@ -14,6 +14,7 @@ from schedtui.backend.library.external import Fit, find_binary, fit, parse_help
 from schedtui.backend.model import Policy
 from schedtui.backend.programs import flag_of
 from schedtui.paths import shipped
+from tests import schedulers
 from tests.conftest import until
 
 ENTRY = """\
@@ -241,13 +242,22 @@ def _command(process: Path) -> str:
         return ""
 
 
-REAL = Path.home() / ".cache" / "scx" / "bin"
+def is_built(name: str) -> bool:
+    return (schedulers.FOLDER / name).is_file()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="no scx schedulers were built on this computer")
-@pytest.mark.parametrize("name", ["scx_bpfland", "scx_rusty"])
+# `make test` builds the first, `make soak` all of them, `make check` none.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(not is_built(name), reason="make scx builds it"))
+        if name == "scx_bpfland"
+        else pytest.param(name, marks=pytest.mark.soak)
+        for name in schedulers.NAMES
+    ],
+)
 def test_the_entry_fits_a_scheduler_that_was_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", f"{REAL}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{schedulers.built(name).parent}{os.pathsep}{os.environ['PATH']}")
     policy = load_library(shipped("library")).policy(name)
     found = fitted(policy)
     assert found.installed.version
