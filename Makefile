@@ -81,9 +81,10 @@ bench-schedulers: setup scx
 bench-policies: setup
 	$(BIN)/python -m tests.benchmarks.policies --write
 
-# A guest that is Debian as people install it is made with debootstrap.
-soak: setup scx
-	@command -v debootstrap >/dev/null || apt-get -qq -o Dpkg::Use-Pty=0 install debootstrap >/dev/null
+# A guest that is Debian as people install it is made with debootstrap; another carries this computer's D-Bus and polkit.
+SOAK_TOOLS := debootstrap dbus-daemon polkitd
+soak: setup scx $(SCX)/bin/scx_loader
+	@dpkg-query --show $(SOAK_TOOLS) >/dev/null 2>&1 || apt-get -qq -o Dpkg::Use-Pty=0 install $(SOAK_TOOLS) >/dev/null
 	$(BIN)/schedtui lab install --bcc
 	$(PYTEST) -m soak --timeout=3600
 

@@ -1,7 +1,7 @@
 """Every policy of the corpus is accepted by the kernel, misbehaves as said, and is caught by the stage that can know.
 
-``make test`` judges all that the static stages can, and proves a handful on a kernel; ``make soak`` does all.
-
+``make test`` judges all that the static stages can, and proves a handful on a kernel; ``make matrix`` judges what only a
+kernel shows, and ``make soak`` does all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.corpus.misbehaviour import FOLDER, BadPolicy, corpus, misbehaves, obs
 CORPUS = {each.name: each for each in corpus()}
 STATIC = [name for name, each in CORPUS.items() if each.stage in ("object", "bytecode")]
 SOURCES = [name for name, each in CORPUS.items() if each.stage == "source"]
+KERNEL = [name for name, each in CORPUS.items() if each.stage == "kernel"]
 PROVEN_IN_EVERY_TEST = ["forgets-forked", "leaks-kernel-memory"]
 JUDGED_IN_EVERY_TEST = ["waits-for-a-full-batch"]
 OF_DEGREE = {"late", "held-up", "idle", "unfair", "waits", "memory", "forks-fail", "refused"}
@@ -109,7 +110,14 @@ def test_what_only_a_kernel_can_know_fails_the_whole_verification(name: str) -> 
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", [name for name in CORPUS if name not in JUDGED_IN_EVERY_TEST])
+@pytest.mark.matrix
+@pytest.mark.parametrize("name", [name for name in KERNEL if name not in JUDGED_IN_EVERY_TEST])
+def test_what_a_kernel_shows_fails_the_whole_verification(name: str) -> None:
+    is_refused(name)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", [name for name in CORPUS if name not in KERNEL])
 def test_every_bad_policy_fails_the_whole_verification(name: str) -> None:
     is_refused(name)
 

@@ -291,12 +291,15 @@ class Trial:
         gone = False
         if now.sched_ext != "enabled":
             findings, gone, now = self._after_its_end(name, obj, settings, results)
-        if not gone and now.enable_seq > loads and _was_at_hotplug(results):
+        anew = now.enable_seq > loads
+        if not gone and anew and _was_at_hotplug(results):
             findings = [_restarts(isinstance(obj, Program))]
         elif done.exit_code and not gone:
             self._blamed = host_share > _ENOUGH
             raise LabFailed("The stress suite did not come to its end: too little CPU time was left for it.")
-        findings += about_counters(now.rejected, now.events or before.events)
+        # The kernel begins to count anew at each load.
+        events = before.events if anew else now.events or before.events
+        findings += about_counters(max(before.rejected, now.rejected), events)
         try:
             self.machine.unload()
         except SchedtuiError as error:
