@@ -1,7 +1,7 @@
 """Every policy of the corpus is accepted by the kernel, misbehaves as said, and is caught by the stage that can know.
 
-``make test`` judges all that the static stages can, and proves a handful on a kernel; ``make matrix`` judges what only a
-kernel shows, and ``make soak`` does all.
+``make test`` judges all that the static stages can, and proves a handful on a kernel; ``make matrix`` judges what only
+a kernel shows, and ``make soak`` does all.
 """
 
 from __future__ import annotations
