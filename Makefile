@@ -1,7 +1,7 @@
 # make run      set everything up, with progress, and open schedtui
 # make test     everything that CI runs, the lab included (15 minutes at most on two cores)
 # make check    the same without the lab and the slowest (one minute)
-# make matrix   what the built-in policies promise, and their proof on three kernels; CI runs it after make test
+# make matrix   the built-in policies' promises, their proof on three kernels, bad ones judged; CI runs it after make test
 # make bench    the product's numbers          make soak  full matrices and large counts of faults
 # make scx      build the external schedulers that tests and benchmarks run, with cargo (they are large)
 # make mutations  break the built-in policies at random, and write what the verifier catches to docs/MUTATIONS.md
