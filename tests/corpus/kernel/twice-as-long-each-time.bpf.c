@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Waits a little before it queues a task that woke up, and each time twice as long as the time before, up to half of
- * what the kernel lets a loop do at a time.
+ * Waits a little before it queues a task that woke up, and each time twice as long as the time before, up to all that
+ * the kernel lets a loop do at a time.
  */
 #include <schedtui.bpf.h>
 
@@ -27,7 +27,7 @@ void BPF_STRUCT_OPS(twice_as_long_each_time_enqueue, struct task_struct *p, u64 
 	if (p->mm && (enq_flags & SCX_ENQ_WAKEUP)) {
 		bpf_for(i, 0, rounds)
 			count(nr_rounds);
-		if (rounds < 1 << 22)
+		if (rounds < 1 << 23)
 			rounds *= 2;
 	}
 	scx_bpf_dsq_insert(p, SHARED_DSQ, 5 * NSEC_PER_MSEC, enq_flags);
