@@ -355,7 +355,7 @@ class Trial:
             for each in frame.events:
                 if each.kind in ("bad", "warning"):
                     return each
-            if frame.scheduler.sched_ext == "enabled":
+            if frame.scheduler.sched_ext == "enabled" and frame.scheduler.policy == name:
                 return None
             if time.monotonic() > limit:
                 break
